@@ -1,0 +1,1 @@
+"""scanlib: compiled, differentiable, memory-frugal sequential loops."""

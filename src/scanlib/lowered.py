@@ -1,0 +1,318 @@
+"""The lowered form: scalar expressions and loop statements that both emitters print.
+
+An expression is a hash-consed DAG node, so equal expressions are one object and are emitted once per scope.
+`Int` is an int known when the kernel is generated, or an int64 expression known when it runs.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Union
+
+NOTHING: frozenset[str] = frozenset()
+
+
+class Expr:
+    """One scalar value.
+
+    op      meaning                                     args              value
+    const   a literal                                                     the Python number
+    dim     an entry of the dims table (int64)                            the slot
+    index   a loop variable (int64)                                       its name
+    load    an element of a buffer                      (offset,)         the buffer
+    reg     a loop-carried register                                       its name
+    guard   args[0], after checking that args[1] holds  (x, cond, *vals)  the check id
+    cast    args[0] converted to this dtype             (x,)
+    select  args[1] if args[0] else args[2]             (cond, a, b)
+    other   the elementwise row of that name            its operands
+    """
+
+    __slots__ = ("op", "args", "dtype", "value", "reads", "minimum", "__weakref__")
+    op: str
+    args: tuple[Expr, ...]
+    dtype: str
+    value: Any
+    reads: frozenset[str]
+    minimum: int | None
+
+    def __repr__(self) -> str:
+        inner = ", ".join(map(repr, self.args))
+        return f"{self.op}{'' if self.value is None else f'<{self.value}>'}({inner})"
+
+
+Int = Union[int, Expr]
+_table: weakref.WeakValueDictionary[tuple[Any, ...], Expr] = weakref.WeakValueDictionary()
+
+
+def expr(op: str, args: tuple[Expr, ...], dtype: str, value: Any = None, minimum: int | None = None) -> Expr:
+    """The one expression of this content.  `minimum` is a lower bound known for an integer."""
+    # repr tells -0.0 from 0.0 and nan from nan, which == does not.
+    key = (op, tuple(map(id, args)), dtype, repr(value) if op == "const" else value)
+    found = _table.get(key)
+    if found is not None:
+        if minimum is not None and (found.minimum is None or found.minimum < minimum):
+            found.minimum = minimum
+        return found
+    made = Expr()
+    made.op, made.args, made.dtype, made.value, made.minimum = op, args, dtype, value, minimum
+    reads = NOTHING.union(*(a.reads for a in args)) if args else NOTHING
+    if op == "load":
+        reads |= {f"b{value}"}
+    elif op == "reg":
+        reads |= {f"r{value}"}
+    elif op == "dim":
+        reads |= {f"d{value}"}
+    made.reads = reads
+    _table[key] = made
+    return made
+
+
+def constant(value: Any, dtype: str) -> Expr:
+    if dtype == "bool":
+        value = bool(value)
+    elif dtype.startswith("float"):
+        value = float(value)
+    else:
+        value = int(value)
+    return expr("const", (), dtype, value, value if dtype == "int64" else None)
+
+
+def as_expr(value: Int) -> Expr:
+    """An Int as an int64 expression."""
+    return value if isinstance(value, Expr) else constant(value, "int64")
+
+
+def fold(value: Expr) -> Int:
+    """The int behind a constant integer expression, else the expression."""
+    return int(value.value) if value.op == "const" else value
+
+
+def dim(slot: int, minimum: int = 0) -> Expr:
+    return expr("dim", (), "int64", slot, minimum)
+
+
+def index(name: str) -> Expr:
+    return expr("index", (), "int64", name, 0)
+
+
+def load(buffer: int, offset: Int, dtype: str) -> Expr:
+    return expr("load", (as_expr(offset),), dtype, buffer)
+
+
+def register(name: str, dtype: str) -> Expr:
+    return expr("reg", (), dtype, name)
+
+
+def guard(value: Expr, condition: Expr, check: int, values: Sequence[Int] = ()) -> Expr:
+    """`value`, usable only where `condition` holds; else the kernel stops with `check`."""
+    return expr("guard", (value, condition, *(as_expr(v) for v in values)), value.dtype, check, value.minimum)
+
+
+def cast(value: Expr, dtype: str) -> Expr:
+    if value.dtype == dtype:
+        return value
+    if value.op == "const" and dtype.startswith("float"):
+        return constant(value.value, dtype)
+    return expr("cast", (value,), dtype, None, value.minimum if dtype == "int64" else None)
+
+
+def select(condition: Expr, yes: Expr, no: Expr) -> Expr:
+    if condition.op == "const":
+        return yes if condition.value else no
+    if yes is no:
+        return yes
+    low = None
+    if yes.minimum is not None and no.minimum is not None:
+        low = min(yes.minimum, no.minimum)
+    return expr("select", (condition, yes, no), yes.dtype, None, low)
+
+
+# Integer algebra on Int: folds what is known, keeps lower bounds, so that shapes and indices that are
+# constants stay Python ints all the way to the emitters.
+
+
+def add(a: Int, b: Int) -> Int:
+    if isinstance(a, int) and isinstance(b, int):
+        return a + b
+    if isinstance(a, int):
+        a, b = b, a
+    if isinstance(b, int):
+        if b == 0:
+            return a
+        assert isinstance(a, Expr)
+        if a.op == "add" and a.args[1].op == "const":
+            return add(a.args[0], int(a.args[1].value) + b)
+    x, y = as_expr(a), as_expr(b)
+    low = x.minimum + y.minimum if x.minimum is not None and y.minimum is not None else None
+    return expr("add", (x, y), "int64", None, low)
+
+
+def sub(a: Int, b: Int) -> Int:
+    if isinstance(b, int):
+        return add(a, -b)
+    if a is b:
+        return 0
+    return expr("sub", (as_expr(a), as_expr(b)), "int64")
+
+
+def mul(a: Int, b: Int) -> Int:
+    if isinstance(a, int) and isinstance(b, int):
+        return a * b
+    if isinstance(a, int):
+        a, b = b, a
+    if isinstance(b, int):
+        if b == 1:
+            return a
+        if b == 0:
+            return 0
+    x, y = as_expr(a), as_expr(b)
+    both = x.minimum is not None and y.minimum is not None and x.minimum >= 0 and y.minimum >= 0
+    return expr("mul", (x, y), "int64", None, x.minimum * y.minimum if both else None)  # type: ignore[operator]
+
+
+def floordiv(a: Int, b: Int) -> Int:
+    """Floor division; the divisor must be positive."""
+    if isinstance(a, int) and isinstance(b, int):
+        return a // b
+    if isinstance(b, int) and b == 1:
+        return a
+    x, y = as_expr(a), as_expr(b)
+    if x.minimum is not None and x.minimum >= 0:
+        return expr("udiv", (x, y), "int64", None, 0)
+    return expr("floor_divide", (x, y), "int64")
+
+
+def mod(a: Int, b: Int) -> Int:
+    """Remainder with the sign of the divisor, which must be positive."""
+    if isinstance(a, int) and isinstance(b, int):
+        return a % b
+    if isinstance(b, int) and b == 1:
+        return 0
+    x, y = as_expr(a), as_expr(b)
+    if x.minimum is not None and x.minimum >= 0:
+        return expr("urem", (x, y), "int64", None, 0)
+    return expr("mod", (x, y), "int64", None, 0)
+
+
+def maximum(a: Int, b: Int) -> Int:
+    if isinstance(a, int) and isinstance(b, int):
+        return max(a, b)
+    if a is b:
+        return a
+    if isinstance(a, int):
+        a, b = b, a
+    x, y = as_expr(a), as_expr(b)
+    if isinstance(b, int) and x.minimum is not None and x.minimum >= b:
+        return a
+    lows = [m for m in (x.minimum, y.minimum) if m is not None]
+    return expr("maximum", (x, y), "int64", None, max(lows, default=None))
+
+
+def minimum(a: Int, b: Int) -> Int:
+    if isinstance(a, int) and isinstance(b, int):
+        return min(a, b)
+    if a is b:
+        return a
+    x, y = as_expr(a), as_expr(b)
+    low = min(x.minimum, y.minimum) if x.minimum is not None and y.minimum is not None else None
+    return expr("minimum", (x, y), "int64", None, low)
+
+
+def compare(op: str, a: Int, b: Int) -> Expr:
+    """`op` is one of eq ne lt le gt ge; folds when it is decided by constants or lower bounds."""
+    if isinstance(a, int) and isinstance(b, int):
+        known = {"eq": a == b, "ne": a != b, "lt": a < b, "le": a <= b, "gt": a > b, "ge": a >= b}[op]
+        return constant(known, "bool")
+    if a is b:
+        return constant(op in ("eq", "le", "ge"), "bool")
+    if isinstance(a, Expr) and isinstance(b, int) and a.minimum is not None:
+        if (op == "ge" and a.minimum >= b) or (op in ("gt", "ne") and a.minimum > b):
+            return constant(True, "bool")
+        if (op == "lt" and a.minimum >= b) or (op in ("le", "eq") and a.minimum > b):
+            return constant(False, "bool")
+    return expr(op, (as_expr(a), as_expr(b)), "bool")
+
+
+def logical(op: str, a: Expr, b: Expr) -> Expr:
+    """`op` is logical_and or logical_or, on booleans, folding constants."""
+    absorbing = op == "logical_or"
+    for x, y in ((a, b), (b, a)):
+        if x.op == "const":
+            return x if bool(x.value) is absorbing else y
+    return expr(op, (a, b), "bool")
+
+
+def choose(condition: Expr, yes: Int, no: Int) -> Int:
+    """`select` on Int."""
+    return fold(select(condition, as_expr(yes), as_expr(no)))
+
+
+@dataclass(frozen=True)
+class Store:
+    """buffer[offset] = value; the value has the buffer's dtype."""
+
+    buffer: int
+    offset: Int
+    value: Expr
+
+
+@dataclass(frozen=True)
+class SetDim:
+    """dims[slot] = value."""
+
+    slot: int
+    value: Int
+
+
+@dataclass(frozen=True)
+class Assign:
+    """Set a loop-carried register; registers are declared by their first assignment."""
+
+    name: str
+    value: Expr
+
+
+@dataclass(frozen=True)
+class For:
+    """for index in [start, stop): body.  `index` is the name of the loop variable."""
+
+    index: str
+    start: Int
+    stop: Int
+    body: list[Statement]
+
+
+@dataclass(frozen=True)
+class If:
+    condition: Expr
+    then: list[Statement]
+    otherwise: list[Statement] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Check:
+    """The kernel stops with `check` and `values` unless the condition holds."""
+
+    condition: Expr
+    check: int
+    values: tuple[Int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Leave:
+    """End the innermost step loop after this step (`until`)."""
+
+    condition: Expr
+
+
+Statement = Union[Store, SetDim, Assign, For, If, Check, Leave]
+
+
+@dataclass
+class Kernel:
+    """A native function: statements, the buffers' dtypes, and constant arrays it may inline."""
+
+    name: str
+    body: list[Statement]
