@@ -1,0 +1,29 @@
+// ring.hpp: how steps map to slots of a storage.
+//
+// Index invariant.  A storage has `initial` slots filled before step 0 and R slots in all.  The value of step t
+// (t >= -initial) is in slot (t + initial) mod R.  When step t runs, the values of steps t-depth .. t-1 are all
+// there, and writing step t overwrites step t - R, which nothing reads any more:
+//   R >= depth + 1   the slot written is never one that step t still reads,
+//   R >= keep + 1    the last `keep` values survive the last step.
+// A storage of the whole trace has R = initial + steps, so the "mod R" never does anything.
+#pragma once
+
+#include <cstdint>
+
+namespace scanlib {
+
+constexpr std::int64_t keep_all = -1;
+
+// Slots of a ring that keeps the last `keep` steps and is read `depth` steps back; 0 if nothing is stored.
+// The rule itself stands in storage.cpp and nowhere else.  keep >= 0, depth >= 0.
+std::int64_t ring_slots(std::int64_t keep, std::int64_t depth) noexcept;
+
+// Slots of a storage, whole traces included.
+std::int64_t storage_slots(std::int64_t keep, std::int64_t depth, std::int64_t initial, std::int64_t steps) noexcept;
+
+// The slot that holds the value of `step` (>= -initial) in a storage of `slots` (> 0) slots.
+constexpr std::int64_t ring_slot(std::int64_t step, std::int64_t initial, std::int64_t slots) noexcept {
+  return (step + initial) % slots;
+}
+
+}  // namespace scanlib

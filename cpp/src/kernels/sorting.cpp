@@ -1,0 +1,8 @@
+// sorting.cpp: rows of this family of library kernels.
+#include "kernels/tables.hpp"
+
+namespace scanlib {
+
+void append_sorting_kernels(std::vector<LibraryKernel>&) {}
+
+}  // namespace scanlib

@@ -1,0 +1,96 @@
+// loop.cpp: THE loop.  Every scan, native or not, nested or not, runs through run_loop.
+#include <algorithm>
+#include <chrono>
+
+#include "runner.hpp"
+
+namespace scanlib {
+namespace {
+
+constexpr std::int64_t poll_interval_ns = 20'000'000;
+
+std::int64_t now_ns() noexcept {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+}  // namespace
+
+// Puts the loop in front of the path of the failure, so that the path ends up outermost first.
+bool Runner::locate(const Loop& loop, std::int64_t step) noexcept {
+  auto& path = workspace_.failure.path;
+  path.insert(path.begin(), LoopPosition{loop.name, step});
+  return false;
+}
+
+bool Runner::run_loop(const Loop& loop) noexcept {
+  std::int64_t* dims = workspace_.dims();
+  const std::int64_t steps = dims[loop.steps_slot];
+  dims[loop.stop_slot] = 0;
+  dims[loop.done_slot] = 0;
+  dims[report_step_slot] = -1;
+  if (steps < 0) {
+    workspace_.fail(FailureKind::steps, steps, "");
+    return locate(loop, -1);
+  }
+  if (!allocate_storages(loop, steps, workspace_)) return locate(loop, -1);
+  if (!run(loop.start, 0, 1)) return locate(loop, -1);
+  if (!run_blocks(loop, steps)) return false;
+  for (const int buffer : loop.temporaries) workspace_.drop(buffer);
+  return true;
+}
+
+bool Runner::run_blocks(const Loop& loop, std::int64_t steps) noexcept {
+  const std::int64_t* dims = workspace_.dims();
+  std::int64_t done = 0;
+  while (done < steps) {
+    std::int64_t last = done + std::min(loop.block_length, steps - done);
+    if (!run_block(loop, done, last)) return false;
+    done = last;
+    if (dims[loop.stop_slot] != 0) break;
+    if (done < steps && poll()) {
+      workspace_.fail(FailureKind::interrupted, 0, "");
+      return locate(loop, done - 1);
+    }
+  }
+  workspace_.dims()[loop.done_slot] = done;
+  return true;
+}
+
+// Runs the steps [first, last); lowers `last` if the loop stops inside the block.
+bool Runner::run_block(const Loop& loop, std::int64_t first, std::int64_t& last) noexcept {
+  std::int64_t* dims = workspace_.dims();
+  dims[report_step_slot] = -1;
+  if (!run(loop.prologue, first, last)) return locate(loop, dims[report_step_slot]);
+  if (loop.native) {
+    if (!run(loop.recurrence, first, last)) return locate(loop, dims[report_step_slot]);
+  } else if (!run_steps(loop, first, last)) {
+    return false;
+  }
+  if (dims[loop.stop_slot] != 0) last = dims[loop.stop_slot];
+  dims[report_step_slot] = -1;
+  if (!run(loop.epilogue, first, last)) return locate(loop, dims[report_step_slot]);
+  return true;
+}
+
+bool Runner::run_steps(const Loop& loop, std::int64_t first, std::int64_t last) noexcept {
+  std::int64_t* dims = workspace_.dims();
+  for (std::int64_t step = first; step < last; ++step) {
+    dims[loop.step_slot] = step;
+    if (!run(loop.recurrence, step, step + 1)) return locate(loop, step);
+    if (dims[loop.stop_slot] != 0) break;
+  }
+  return true;
+}
+
+// True if the call must end.  The hook is called at most once per interval, and not in the first one.
+bool Runner::poll() noexcept {
+  if (workspace_.interrupt.function == nullptr) return false;
+  const std::int64_t now = now_ns();
+  if (workspace_.last_poll == 0) workspace_.last_poll = now;
+  if (now - workspace_.last_poll < poll_interval_ns) return false;
+  workspace_.last_poll = now;
+  return workspace_.interrupt.function(workspace_.interrupt.context);
+}
+
+}  // namespace scanlib

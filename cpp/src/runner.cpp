@@ -1,0 +1,60 @@
+// runner.cpp: what each kind of instruction does; loops are in loop.cpp.
+#include "runner.hpp"
+
+namespace scanlib {
+
+bool Runner::run(const Instructions& instructions, std::int64_t start, std::int64_t stop) noexcept {
+  for (const Instruction& instruction : instructions) {
+    bool good = true;
+    switch (instruction.operation.index()) {
+      case 0: good = run_call(*std::get_if<Call>(&instruction.operation), start, stop); break;
+      case 1: good = run_library(*std::get_if<Library>(&instruction.operation)); break;
+      case 2: {
+        const int buffer = std::get_if<Allocate>(&instruction.operation)->buffer;
+        const int slot = workspace_.bytes_slot(buffer);
+        good = workspace_.reserve(buffer, workspace_.dim(slot));
+        break;
+      }
+      case 3: workspace_.drop(std::get_if<Release>(&instruction.operation)->buffer); break;
+      case 4: good = run_loop(*std::get_if<Loop>(&instruction.operation)); break;
+      default: good = run_branch(*std::get_if<Branch>(&instruction.operation), start, stop); break;
+    }
+    if (!good) return false;
+  }
+  return true;
+}
+
+bool Runner::run_call(const Call& call, std::int64_t start, std::int64_t stop) noexcept {
+  const KernelFunction kernel = kernels_[static_cast<std::size_t>(call.kernel)];
+  const std::int64_t code = kernel(workspace_.pointers(), workspace_.dims(), start, stop, 0, all_lanes);
+  return code == 0 || workspace_.fail(FailureKind::check, code, call.name.c_str());
+}
+
+bool Runner::run_library(const Library& library) noexcept {
+  std::int64_t* scratch = workspace_.tensor_dims.data();
+  Tensor* tensor = workspace_.tensors.data();
+  for (const Operand& operand : library.operands) {
+    const std::size_t size = operand.dims.size();
+    if (workspace_.pointer(operand.buffer) == nullptr) {
+      return workspace_.fail(FailureKind::internal, operand.buffer, library.name.c_str());
+    }
+    for (std::size_t i = 0; i < size; ++i) {
+      scratch[i] = workspace_.dim(operand.dims[i]);
+      scratch[size + i] = workspace_.dim(operand.strides[i]);
+    }
+    *tensor++ = Tensor{workspace_.element(operand), workspace_.dtype(operand.buffer), static_cast<int>(size), scratch,
+                       scratch + size};
+    scratch += 2 * size;
+  }
+  const Status status =
+      library.function(workspace_.tensors.data(), library.operands.size(), library.parameters.data());
+  return status == Status::ok ||
+         workspace_.fail(FailureKind::library, static_cast<std::int64_t>(status), library.name.c_str());
+}
+
+bool Runner::run_branch(const Branch& branch, std::int64_t start, std::int64_t stop) noexcept {
+  const bool condition = *static_cast<const std::uint8_t*>(workspace_.element(branch.condition)) != 0;
+  return run(condition ? branch.then : branch.otherwise, start, stop);
+}
+
+}  // namespace scanlib

@@ -1,0 +1,41 @@
+// runner.hpp: walks the instructions of a plan for one call.  All functions return false after a failure.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "scanlib/plan.hpp"
+#include "scanlib/step_abi.hpp"
+#include "workspace.hpp"
+
+namespace scanlib {
+
+class Runner {
+ public:
+  Runner(const std::vector<KernelFunction>& kernels, Workspace& workspace) noexcept
+      : kernels_(kernels), workspace_(workspace) {}
+
+  // Runs the instructions for the steps [start, stop); (0, 1) outside of a loop.
+  bool run(const Instructions& instructions, std::int64_t start, std::int64_t stop) noexcept;
+
+ private:
+  bool run_call(const Call& call, std::int64_t start, std::int64_t stop) noexcept;
+  bool run_library(const Library& library) noexcept;
+  bool run_branch(const Branch& branch, std::int64_t start, std::int64_t stop) noexcept;
+
+  // loop.cpp
+  bool run_loop(const Loop& loop) noexcept;
+  bool run_blocks(const Loop& loop, std::int64_t steps) noexcept;
+  bool run_block(const Loop& loop, std::int64_t first, std::int64_t& last) noexcept;
+  bool run_steps(const Loop& loop, std::int64_t first, std::int64_t last) noexcept;
+  bool poll() noexcept;
+  bool locate(const Loop& loop, std::int64_t step) noexcept;
+
+  const std::vector<KernelFunction>& kernels_;
+  Workspace& workspace_;
+};
+
+// storage.cpp: makes the storages of a loop live, sized for `steps` steps.
+bool allocate_storages(const Loop& loop, std::int64_t steps, Workspace& workspace) noexcept;
+
+}  // namespace scanlib

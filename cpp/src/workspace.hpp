@@ -1,0 +1,104 @@
+// workspace.hpp: everything one call of an executable writes to: buffer table, dims table, arena, failure.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "scanlib/error.hpp"
+#include "scanlib/executor.hpp"
+#include "scanlib/plan.hpp"
+
+namespace scanlib {
+
+// A bump allocator for small buffers; it lives as long as its workspace, so that a warm call allocates nothing.
+class Arena {
+ public:
+  Arena() noexcept = default;
+  Arena(const Arena&) = delete;
+  Arena& operator=(const Arena&) = delete;
+  ~Arena();
+
+  // nullptr when it does not fit.
+  void* take(std::size_t bytes) noexcept;
+  void reset() noexcept { used_ = 0; }
+
+ private:
+  static constexpr std::size_t size = std::size_t{1} << 16;
+  char* memory_ = nullptr;
+  std::size_t used_ = 0;
+};
+
+class Workspace {
+ public:
+  explicit Workspace(const Plan& plan);
+  Workspace(const Workspace&) = delete;
+  Workspace& operator=(const Workspace&) = delete;
+  ~Workspace() { end(); }
+
+  // Fills the tables for a new call.
+  void begin(const Plan& plan, const InputView* inputs) noexcept;
+  // Frees all buffers that were not given away.
+  void end() noexcept;
+
+  // Makes `buffer` live with at least `bytes` bytes.  A live buffer only grows, and loses its content when it
+  // does.  False (and a failure) without memory.
+  bool reserve(int buffer, std::int64_t bytes) noexcept;
+  void drop(int buffer) noexcept;
+  // The heap block behind a live buffer, now owned by the caller; nullptr if it is not on the heap.
+  void* give_away(int buffer) noexcept;
+  std::size_t capacity(int buffer) const noexcept { return blocks_[static_cast<std::size_t>(buffer)].capacity; }
+
+  bool fail(FailureKind kind, std::int64_t code, const char* instruction) noexcept;
+
+  void** pointers() noexcept { return pointers_.data(); }
+  std::int64_t* dims() noexcept { return dims_.data(); }
+  std::int64_t dim(int slot) const noexcept { return dims_[static_cast<std::size_t>(slot)]; }
+  // The elements before the first one of a view; no_slot stands for zero.
+  std::int64_t offset(int slot) const noexcept { return slot == no_slot ? 0 : dim(slot); }
+  void* pointer(int buffer) const noexcept { return pointers_[static_cast<std::size_t>(buffer)]; }
+  DType dtype(int buffer) const noexcept { return kinds_[static_cast<std::size_t>(buffer)].dtype; }
+  int bytes_slot(int buffer) const noexcept { return kinds_[static_cast<std::size_t>(buffer)].bytes_slot; }
+  // The first element of a view.
+  void* element(const Operand& operand) const noexcept {
+    const std::int64_t skip = offset(operand.offset_slot) * kinds_[static_cast<std::size_t>(operand.buffer)].itemsize;
+    return static_cast<char*>(pointer(operand.buffer)) + skip;
+  }
+
+  Failure failure;
+  InterruptHook interrupt;
+  std::int64_t last_poll = 0;  // steady clock, ns; 0 before the first poll
+  std::int64_t peak_bytes = 0;
+  std::vector<Tensor> tensors;              // scratch of one library call
+  std::vector<std::int64_t> tensor_dims;    // their dims and strides
+  std::vector<std::int64_t> output_dims;    // dims of all outputs, one after the other
+  std::vector<std::size_t> output_start;    // where those of each output start
+
+ private:
+  // Invariant: pointer != nullptr exactly while the buffer is live, except for buffers given away.  An arena
+  // block stays with its buffer after a release (parked), so that allocating again inside a loop is free.
+  enum class Source : std::uint8_t { none, external, arena, heap, given_away };
+  struct Block {
+    void* memory = nullptr;
+    std::size_t capacity = 0;
+    Source source = Source::none;
+  };
+
+  // What the walk needs to know of a buffer, side by side.
+  struct Kind {
+    DType dtype;
+    int itemsize;
+    int bytes_slot;
+  };
+
+  void free_block(Block& block) noexcept;
+
+  std::vector<void*> pointers_;
+  std::vector<std::int64_t> dims_;
+  std::vector<Block> blocks_;
+  std::vector<Kind> kinds_;
+  Arena arena_;
+  std::int64_t live_bytes_ = 0;
+};
+
+}  // namespace scanlib

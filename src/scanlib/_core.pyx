@@ -1,0 +1,633 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
+# distutils: language = c++
+"""Marshalling between Python and the C++ core: plans in, arrays in, arrays out.  No algorithm lives here."""
+
+cimport cython
+cimport numpy as cnp
+from cpython.bool cimport PyBool_Check
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.exc cimport PyErr_CheckSignals
+from cpython.float cimport PyFloat_AS_DOUBLE, PyFloat_CheckExact
+from cpython.long cimport PyLong_CheckExact
+from cpython.ref cimport Py_DECREF, Py_INCREF, PyObject
+from libc.stdint cimport int64_t, uint8_t, uintptr_t
+from libc.string cimport memcmp, memcpy
+from libcpp cimport bool
+from libcpp.string cimport string
+from libcpp.vector cimport vector
+
+from scanlib.errors import InternalError
+from scanlib.plan import Allocate, Branch, Call, Library, Loop, Release
+
+cnp.import_array()
+
+cdef extern from "Python.h":
+    long long PyLong_AsLongLongAndOverflow(object value, int* overflow) except? -1
+
+cdef extern from "numpy/arrayobject.h":
+    void PyArray_ScalarAsCtype(object scalar, void* value)
+
+cdef extern from *:
+    """
+    // The type number of a NumPy scalar, -1 for any other object.
+    static int scanlib_scalar_typenum(PyObject* value) {
+      if (!PyArray_IsScalar(value, Number) && !PyArray_IsScalar(value, Bool)) return -1;
+      PyArray_Descr* descr = PyArray_DescrFromScalar(value);
+      if (descr == NULL) { PyErr_Clear(); return -1; }
+      const int number = descr->type_num;
+      Py_DECREF(descr);
+      return number;
+    }
+    """
+    int raw_scalar_typenum "scanlib_scalar_typenum"(object value)
+
+cdef enum:
+    INLINE_INPUTS = 24
+    INLINE_DIMS = 64
+
+EXACT_DIM_LIMIT = 16
+"""The largest dim that a specialisation treats as a compile-time constant."""
+
+cdef int64_t exact_dim_limit = EXACT_DIM_LIMIT
+
+
+# --- dtypes -----------------------------------------------------------------------------------------------------
+
+cdef int[11] typenums = [
+    cnp.NPY_BOOL, cnp.NPY_INT8, cnp.NPY_INT16, cnp.NPY_INT32, cnp.NPY_INT64, cnp.NPY_UINT8, cnp.NPY_UINT16,
+    cnp.NPY_UINT32, cnp.NPY_UINT64, cnp.NPY_FLOAT32, cnp.NPY_FLOAT64,
+]
+
+
+cdef inline int canonical_typenum(int typenum) noexcept:
+    """One number per dtype: C's long and long long are the same int64."""
+    if typenum == cnp.NPY_LONGLONG or typenum == cnp.NPY_LONG:
+        return cnp.NPY_INT64 if sizeof(long) == 8 or typenum == cnp.NPY_LONGLONG else cnp.NPY_INT32
+    if typenum == cnp.NPY_ULONGLONG or typenum == cnp.NPY_ULONG:
+        return cnp.NPY_UINT64 if sizeof(long) == 8 or typenum == cnp.NPY_ULONGLONG else cnp.NPY_UINT32
+    return typenum
+
+
+cdef inline int scalar_typenum(object value) noexcept:
+    return canonical_typenum(raw_scalar_typenum(value))
+
+
+cdef DType read_dtype(object name) except *:
+    return dtype_from_name((<str>str(name)).encode())
+
+
+# --- plans ------------------------------------------------------------------------------------------------------
+
+cdef string text(object value) except *:
+    return (<str>value).encode()
+
+
+cdef COperand read_operand(object record) except *:
+    cdef COperand operand
+    operand.buffer = record.buffer
+    operand.offset_slot = record.offset_slot
+    operand.dims = record.dims
+    operand.strides = record.strides
+    return operand
+
+
+cdef CBuffer read_buffer(object record) except *:
+    cdef CBuffer buffer
+    buffer.name = text(record.name)
+    buffer.dtype = read_dtype(record.dtype)
+    buffer.bytes_slot = record.bytes_slot
+    if record.role == "input":
+        buffer.role = Role.input
+    elif record.role == "constant":
+        buffer.role = Role.constant
+        check_array(record.data, buffer.dtype, -1, "constant")
+        if not cnp.PyArray_IS_C_CONTIGUOUS(record.data):
+            raise internal_error(f"constant {record.name} is not C-contiguous")
+        buffer.data = cnp.PyArray_DATA(record.data)
+    else:
+        buffer.role = Role.temporary
+    return buffer
+
+
+cdef CLoop read_loop(object record) except *:
+    cdef CLoop loop
+    cdef CStorage storage
+    loop.name = text(record.name)
+    loop.steps_slot = record.steps_slot
+    loop.step_slot = record.step_slot
+    loop.stop_slot = record.stop_slot
+    loop.done_slot = record.done_slot
+    loop.block_length = record.block_length
+    loop.native = record.native
+    loop.temporaries = record.temporaries
+    for row in record.storages:
+        storage.buffer = row.buffer
+        storage.slot_bytes_slot = row.slot_bytes_slot
+        storage.initial_slots = row.initial_slots
+        storage.depth = row.depth
+        storage.keep = row.keep
+        loop.storages.push_back(storage)
+    read_instructions(record.start, loop.start)
+    read_instructions(record.prologue, loop.prologue)
+    read_instructions(record.recurrence, loop.recurrence)
+    read_instructions(record.epilogue, loop.epilogue)
+    return loop
+
+
+cdef CLibrary read_library(object record) except *:
+    cdef CLibrary library
+    library.kernel = text(record.kernel)
+    library.name = text(record.name)
+    library.parameters = record.parameters
+    for operand in record.operands:
+        library.operands.push_back(read_operand(operand))
+    return library
+
+
+cdef CBranch read_branch(object record) except *:
+    cdef CBranch branch
+    branch.condition = read_operand(record.condition)
+    read_instructions(record.then, branch.then)
+    read_instructions(record.otherwise, branch.otherwise)
+    return branch
+
+
+cdef int read_instructions(object records, Instructions& instructions) except -1:
+    cdef CCall call
+    cdef CLibrary library
+    cdef CAllocate allocate
+    cdef CRelease release_
+    cdef CLoop loop
+    cdef CBranch branch
+    for record in records:
+        if isinstance(record, Call):
+            call.kernel = record.kernel
+            call.name = text(record.name)
+            append(instructions, call)
+        elif isinstance(record, Library):
+            library = read_library(record)
+            append(instructions, library)
+        elif isinstance(record, Allocate):
+            allocate.buffer = record.buffer
+            append(instructions, allocate)
+        elif isinstance(record, Release):
+            release_.buffer = record.buffer
+            append(instructions, release_)
+        elif isinstance(record, Loop):
+            loop = read_loop(record)
+            append(instructions, loop)
+        elif isinstance(record, Branch):
+            branch = read_branch(record)
+            append(instructions, branch)
+        else:
+            raise internal_error(f"a plan holds {record!r}, which is no instruction")
+    return 0
+
+
+cdef CPlan read_plan(object record) except *:
+    cdef CPlan plan
+    cdef CInput input_
+    cdef COutput output
+    for buffer in record.buffers:
+        plan.buffers.push_back(read_buffer(buffer))
+    plan.initial_dims = [int(value) for value in record.initial_dims]
+    for row in record.inputs:
+        input_.buffer = row.buffer
+        input_.first_dim_slot = row.first_dim_slot
+        input_.ndim = row.ndim
+        input_.dtype = read_dtype(row.dtype)
+        plan.inputs.push_back(input_)
+    for row in record.outputs:
+        output.buffer = row.buffer
+        output.offset_slot = row.offset_slot
+        output.dims = row.dims
+        output.dtype = read_dtype(row.dtype)
+        plan.outputs.push_back(output)
+    read_instructions(record.instructions, plan.instructions)
+    return plan
+
+
+# --- errors -----------------------------------------------------------------------------------------------------
+
+cdef object internal_error(str what):
+    return InternalError(what)
+
+
+cdef int check_array(object value, DType dtype, int ndim, str what) except -1:
+    if not cnp.PyArray_Check(value):
+        raise internal_error(f"{what} is no array but {type(value).__name__}")
+    if canonical_typenum(cnp.PyArray_TYPE(value)) != typenums[<int>dtype]:
+        raise internal_error(f"{what} has dtype {value.dtype}, the plan says {dtype_name(dtype).decode()}")
+    if ndim >= 0 and cnp.PyArray_NDIM(value) != ndim:
+        raise internal_error(f"{what} has {value.ndim} dims, the plan says {ndim}")
+    return 0
+
+
+cdef struct Pending:
+    PyObject* error
+
+
+cdef bool poll_signals(void* context) noexcept with gil:
+    """The interrupt hook: runs Python's signal handlers; an exception of theirs ends the call."""
+    try:
+        PyErr_CheckSignals()
+    except BaseException as error:
+        Py_INCREF(error)
+        (<Pending*>context).error = <PyObject*>error
+        return True
+    return False
+
+
+# --- arrays -----------------------------------------------------------------------------------------------------
+
+@cython.final
+@cython.freelist(16)
+cdef class Memory:
+    """Owns one block of the core's memory; the base of arrays returned without a copy."""
+
+    cdef void* memory
+
+    def __dealloc__(self):
+        release(self.memory)
+
+
+cdef inline bint is_plain(object array) noexcept:
+    return cnp.PyArray_IS_C_CONTIGUOUS(array) and cnp.PyArray_ISALIGNED(array) and cnp.PyArray_ISNOTSWAPPED(array)
+
+
+cdef object plain(object array):
+    """A C-contiguous, aligned array in native byte order with the same values."""
+    cdef object copy = cnp.PyArray_FROM_OF(array, cnp.NPY_ARRAY_C_CONTIGUOUS | cnp.NPY_ARRAY_ALIGNED
+                                           | cnp.NPY_ARRAY_NOTSWAPPED)
+    return copy
+
+
+cdef object make_output(Result& result, size_t index):
+    cdef OutputView view = result.output(index)
+    cdef cnp.npy_intp* dims = <cnp.npy_intp*>view.dims
+    cdef int typenum = typenums[<int>view.dtype]
+    cdef void* memory = result.take(index)
+    cdef object array
+    cdef Memory owner
+    if memory is NULL:
+        array = cnp.PyArray_SimpleNew(view.ndim, dims, typenum)
+        if view.bytes > 0:
+            memcpy(cnp.PyArray_DATA(array), view.data, view.bytes)
+        return array
+    owner = Memory.__new__(Memory)
+    owner.memory = memory
+    array = cnp.PyArray_SimpleNewFromData(view.ndim, dims, typenum, <void*>view.data)
+    cnp.set_array_base(array, owner)
+    return array
+
+
+# --- executables ------------------------------------------------------------------------------------------------
+
+@cython.final
+cdef class Executable:
+    """A plan bound to its compiled kernels; see _core.pyi."""
+
+    cdef CExecutable* executable
+    cdef readonly object plan
+    cdef readonly object owner
+    cdef object on_failure
+    cdef vector[DType] dtypes
+    cdef vector[int] ndims
+    cdef size_t output_count
+    cdef readonly int64_t last_peak_bytes
+
+    def __cinit__(self):
+        self.executable = NULL
+
+    def __init__(self, plan, addresses, on_failure=None, owner=None):
+        cdef vector[KernelFunction] kernels
+        if self.executable is not NULL:
+            raise internal_error("an executable is initialised twice")
+        for address in addresses:
+            kernels.push_back(<KernelFunction><uintptr_t>address)
+        for row in plan.inputs:
+            self.dtypes.push_back(read_dtype(row.dtype))
+            self.ndims.push_back(row.ndim)
+        self.output_count = len(plan.outputs)
+        self.plan = plan
+        self.owner = owner
+        self.on_failure = on_failure
+        try:
+            self.executable = new CExecutable(read_plan(plan), kernels)
+        except RuntimeError as error:
+            raise InternalError(str(error)) from None
+
+    def __dealloc__(self):
+        del self.executable
+
+    def __call__(self, inputs):
+        return self.run(inputs)
+
+    def run(self, inputs):
+        cdef size_t count = self.dtypes.size()
+        cdef size_t i
+        cdef vector[InputView] views
+        cdef list arrays = list(inputs)
+        cdef object array
+        if <size_t>len(arrays) != count:
+            raise internal_error(f"{len(arrays)} inputs, the plan says {count}")
+        views.resize(count)
+        for i in range(count):
+            array = arrays[i]
+            check_array(array, self.dtypes[i], self.ndims[i], f"input {i}")
+            if not is_plain(array):
+                array = plain(array)
+                arrays[i] = array
+            views[i].data = cnp.PyArray_DATA(array)
+            views[i].dims = <const int64_t*>cnp.PyArray_DIMS(array)
+        return self.execute(views.data())
+
+    cdef list execute(self, const InputView* views):
+        cdef Result result
+        cdef InterruptHook hook
+        cdef Pending pending
+        cdef size_t i
+        pending.error = NULL
+        hook.function = poll_signals
+        hook.context = &pending
+        with nogil:
+            result = self.executable.run(views, hook)
+        if result.failure().kind != FailureKind.none:
+            self.raise_failure(result.failure(), pending.error)
+        self.last_peak_bytes = result.peak_bytes()
+        cdef list outputs = []
+        for i in range(self.output_count):
+            outputs.append(make_output(result, i))
+        return outputs
+
+    cdef int raise_failure(self, const Failure& failure, PyObject* pending) except -1:
+        if pending is not NULL:
+            error = <object>pending
+            Py_DECREF(error)
+            raise error
+        cdef str kind = name_of(failure.kind).decode()
+        cdef list path = [(failure.path[i].loop.decode(), failure.path[i].step) for i in range(failure.path.size())]
+        cdef tuple values = (failure.values[0], failure.values[1], failure.values[2])
+        cdef str instruction = failure.instruction.decode()
+        if self.on_failure is not None:
+            raise self.on_failure(kind, failure.code, values, path, instruction)
+        raise RuntimeError(f"{kind} failure {failure.code} {values} in {instruction!r} at {path}")
+
+
+# --- dispatch ---------------------------------------------------------------------------------------------------
+
+cdef union Scalar:
+    int64_t integer
+    double float64
+    float float32
+    uint8_t byte
+
+
+cdef bint store_integer(int64_t value, DType dtype, Scalar* scalar) noexcept:
+    """Stores an int as `dtype` if that is exact."""
+    cdef int64_t bits
+    if dtype == DType.float64:
+        scalar.float64 = <double>value
+        return -(1 << 53) <= value <= (1 << 53)
+    if dtype == DType.float32:
+        scalar.float32 = <float>value
+        return -(1 << 24) <= value <= (1 << 24)
+    scalar.integer = value  # little-endian: the low bytes are the value
+    if dtype == DType.int64:
+        return True
+    if dtype == DType.uint64:
+        return value >= 0
+    bits = 8 * <int64_t>size_of(dtype)
+    if dtype == DType.int8 or dtype == DType.int16 or dtype == DType.int32:
+        return -(1 << (bits - 1)) <= value < (1 << (bits - 1))
+    if dtype == DType.boolean:
+        return False
+    return 0 <= value < (1 << bits)
+
+
+cdef bint store_scalar(object value, DType dtype, Scalar* scalar) except -1:
+    """Stores a Python or NumPy scalar as `dtype` if that is safe beyond doubt; False asks for the slow path."""
+    cdef int overflow = 0
+    cdef int64_t integer
+    if PyFloat_CheckExact(value):
+        if dtype == DType.float64:
+            scalar.float64 = PyFloat_AS_DOUBLE(value)
+            return True
+        if dtype == DType.float32:
+            scalar.float32 = <float>PyFloat_AS_DOUBLE(value)
+            return True
+        return False
+    if PyLong_CheckExact(value):
+        integer = PyLong_AsLongLongAndOverflow(value, &overflow)
+        return overflow == 0 and store_integer(integer, dtype, scalar)
+    if PyBool_Check(value):
+        if dtype == DType.boolean:
+            scalar.byte = value is True
+            return True
+        return store_integer(value is True, dtype, scalar)
+    if scalar_typenum(value) == typenums[<int>dtype]:
+        PyArray_ScalarAsCtype(value, scalar)
+        return True
+    return False
+
+
+@cython.final
+cdef class Dispatcher:
+    """The fast path of a call; see _core.pyi."""
+
+    cdef object specialise
+    cdef object convert
+    cdef vector[DType] dtypes
+    cdef vector[int] ndims
+    cdef vector[uint8_t] dynamic
+    cdef size_t dims_count
+    cdef bint unpack
+    cdef dict known
+    cdef bytes last_key
+    cdef Executable last
+
+    def __init__(self, specialise, convert, dtypes, ndims, dynamic, unpack=False):
+        cdef object mask
+        self.specialise = specialise
+        self.convert = convert
+        self.unpack = unpack
+        self.known = {}
+        self.last_key = None
+        self.last = None
+        if not len(dtypes) == len(ndims) == len(dynamic):
+            raise internal_error("a dispatcher needs one dtype, ndim and mask per input")
+        for dtype, ndim, mask in zip(dtypes, ndims, dynamic):
+            if len(mask) != ndim:
+                raise internal_error("a dispatcher needs one dynamic flag per axis")
+            self.dtypes.push_back(read_dtype(dtype))
+            self.ndims.push_back(ndim)
+            for flag in mask:
+                self.dynamic.push_back(<bint>flag)
+        self.dims_count = self.dynamic.size()
+
+    @property
+    def specialisations(self):
+        return [(self.signature(key), executable) for key, executable in self.known.items()]
+
+    def clear(self):
+        self.known = {}
+        self.last_key = None
+        self.last = None
+
+    def __call__(self, *args):
+        cdef size_t count = self.dtypes.size()
+        cdef size_t i
+        cdef InputView[INLINE_INPUTS] few_views
+        cdef Scalar[INLINE_INPUTS] few_scalars
+        cdef vector[InputView] many_views
+        cdef vector[Scalar] many_scalars
+        cdef InputView* views = few_views
+        cdef Scalar* scalars = few_scalars
+        cdef list kept = None
+        cdef object value
+        if <size_t>len(args) != count:
+            raise internal_error(f"{len(args)} arguments, the dispatcher takes {count}")
+        if count > INLINE_INPUTS:
+            many_views.resize(count)
+            many_scalars.resize(count)
+            views = many_views.data()
+            scalars = many_scalars.data()
+        for i in range(count):
+            value = args[i]
+            if self.ndims[i] == 0 and store_scalar(value, self.dtypes[i], &scalars[i]):
+                views[i].data = &scalars[i]
+                views[i].dims = NULL
+                continue
+            value = self.as_array(i, value)
+            if value is not args[i]:
+                if kept is None:
+                    kept = []
+                kept.append(value)
+            views[i].data = cnp.PyArray_DATA(value)
+            views[i].dims = <const int64_t*>cnp.PyArray_DIMS(value)
+        cdef list outputs = self.lookup(views).execute(views)
+        return outputs[0] if self.unpack else outputs
+
+    cdef object as_array(self, size_t i, object value):
+        if not self.fits(i, value):
+            value = self.convert(i, value)
+            check_array(value, self.dtypes[i], self.ndims[i], f"converted input {i}")
+        return value if is_plain(value) else plain(value)
+
+    cdef bint fits(self, size_t i, object value) noexcept:
+        return (cnp.PyArray_Check(value)
+                and canonical_typenum(cnp.PyArray_TYPE(value)) == typenums[<int>self.dtypes[i]]
+                and cnp.PyArray_NDIM(value) == self.ndims[i])
+
+    cdef Executable lookup(self, const InputView* views):
+        """The executable for these dims: small dims that are not flagged dynamic are part of the key."""
+        cdef int64_t[INLINE_DIMS] few
+        cdef vector[int64_t] many
+        cdef int64_t* key = few
+        cdef size_t position = 0
+        cdef size_t i
+        cdef int axis
+        cdef int64_t dim
+        if self.dims_count > INLINE_DIMS:
+            many.resize(self.dims_count)
+            key = many.data()
+        for i in range(self.dtypes.size()):
+            for axis in range(self.ndims[i]):
+                dim = views[i].dims[axis]
+                key[position] = -1 if self.dynamic[position] or dim > exact_dim_limit else dim
+                position += 1
+        cdef size_t size = self.dims_count * sizeof(int64_t)
+        if self.last is not None and memcmp(PyBytes_AS_STRING(self.last_key), key, size) == 0:
+            return self.last
+        return self.find(PyBytes_FromStringAndSize(<char*>key, size))
+
+    cdef Executable find(self, bytes key):
+        cdef Executable executable = self.known.get(key)
+        if executable is None:
+            executable = self.specialise(self.signature(key))
+            self.known[key] = executable
+        self.last_key = key
+        self.last = executable
+        return executable
+
+    cdef tuple signature(self, bytes key):
+        """The key as dims per input, -1 for a dim that stays a run-time value."""
+        cdef const int64_t* dims = <const int64_t*>PyBytes_AS_STRING(key)
+        cdef size_t position = 0
+        cdef list rows = []
+        for i in range(self.ndims.size()):
+            rows.append(tuple([dims[position + axis] for axis in range(self.ndims[i])]))
+            position += self.ndims[i]
+        return tuple(rows)
+
+
+# --- memory, rings, library -------------------------------------------------------------------------------------
+
+def allocated_bytes():
+    return c_allocated_bytes()
+
+
+def peak_bytes():
+    return c_peak_bytes()
+
+
+def reset_peak_bytes():
+    c_reset_peak_bytes()
+
+
+def allocation_count():
+    return c_allocation_count()
+
+
+def ring_slots(int64_t keep, int64_t depth):
+    if keep < 0 or depth < 0:
+        raise internal_error("ring_slots takes no negative numbers")
+    return c_ring_slots(keep, depth)
+
+
+def library_kernels():
+    cdef size_t i
+    return [c_library_kernels()[i].name.decode() for i in range(c_library_kernels().size())]
+
+
+def library_symbols():
+    cdef size_t i
+    return {c_library_symbols()[i].name.decode(): <uintptr_t>c_library_symbols()[i].address
+            for i in range(c_library_symbols().size())}
+
+
+def library_statuses():
+    return {name: code for code, name in enumerate(
+        [status_name(<Status><int>i).decode() for i in range(8)])}
+
+
+def instruction_set():
+    return c_instruction_set().decode()
+
+
+def run_library(str name, inputs, outputs, parameters=()):
+    cdef const LibraryKernel* kernel = find_library_kernel(name.encode())
+    if kernel is NULL:
+        raise internal_error(f"there is no library kernel {name!r}")
+    cdef list arrays = [*inputs, *outputs]
+    cdef vector[int64_t] numbers = parameters
+    if <size_t>len(arrays) != kernel.operands or numbers.size() != kernel.parameters:
+        raise internal_error(f"{name} takes {kernel.operands} operands and {kernel.parameters} parameters")
+    cdef vector[Tensor] tensors
+    cdef vector[vector[int64_t]] dims
+    cdef vector[vector[int64_t]] strides
+    cdef Tensor tensor
+    for array in arrays:
+        dims.push_back(array.shape)
+        strides.push_back([stride // array.itemsize for stride in array.strides])
+    for i, array in enumerate(arrays):
+        tensor.data = cnp.PyArray_DATA(array)
+        tensor.dtype = read_dtype(array.dtype)
+        tensor.ndim = array.ndim
+        tensor.dims = dims[i].data()
+        tensor.strides = strides[i].data()
+        tensors.push_back(tensor)
+    cdef Status status
+    with nogil:
+        status = kernel.function(tensors.data(), tensors.size(), numbers.data())
+    return status_name(status).decode()
