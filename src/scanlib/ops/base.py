@@ -125,10 +125,14 @@ class Lowering(Protocol):
 
 @dataclass(frozen=True)
 class Pointwise:
-    """out[i] = f(inputs[i]) with broadcasting; `llvm` maps a kind to a template (see emit_llvm)."""
+    """out[i] = f(inputs[i]) with broadcasting; `llvm` maps a kind to a template (see emit_llvm).
+
+    `build(params, operands)` makes the expression instead, for rows that are forms of Expr themselves.
+    """
 
     argument_dtypes: Callable[[Sequence[str]], tuple[tuple[str, ...], str]]
     llvm: Mapping[str, str]
+    build: Callable[[Params, Sequence[Expr]], Expr] | None = None
 
 
 @dataclass(frozen=True)
