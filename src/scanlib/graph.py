@@ -34,6 +34,15 @@ class TensorType:
         dims = ", ".join("?" if d is None else str(d) for d in self.shape)
         return f"{self.dtype}({dims})"
 
+    @property
+    def broadcastable(self) -> tuple[bool, ...]:
+        """Theano's pattern: which axes are known to be 1 long."""
+        return tuple(d == 1 for d in self.shape)
+
+    def __call__(self, name: str | None = None) -> Variable:
+        """A fresh input of this type."""
+        return Variable(self, name=name)
+
     def accepts(self, other: TensorType) -> bool:
         """Whether a value of type `other` may stand where this type is declared."""
         return (

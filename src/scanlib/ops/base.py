@@ -101,6 +101,9 @@ class Lowering(Protocol):
     def output_shape(self, k: int = 0) -> tuple[Int, ...]: ...
     def dtype(self, i: int) -> str: ...
     def output_dtype(self, k: int = 0) -> str: ...
+    def name(self, i: int) -> str:
+        """What messages call input i."""
+
     def value(self, i: int) -> Int:
         """A 0-d integer input as an Int."""
 
