@@ -1,0 +1,169 @@
+"""The table of functions, and the assembly of requested definitions with everything they depend on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+
+from scanlib.vector_math import arithmetic, exponential, hyperbolic, trigonometric
+from scanlib.vector_math.builder import WIDE_LANES, Body, Type, Value, Writer, parse_type, symbol, wide_variant
+
+FLOATS = frozenset("f")
+INTEGERS = frozenset("iu")
+NUMBERS = FLOATS | INTEGERS
+
+
+@dataclass(frozen=True)
+class Function:
+    """One function: `ulps` maps "f32" and "f64" to the stated error bound (0: exact)."""
+
+    name: str
+    writer: Writer
+    arity: int = 1
+    kinds: frozenset[str] = FLOATS
+    ulps: dict[str, float] = field(default_factory=dict)
+    external: bool = False  # calls a symbol of the C library
+    condition: bool = False  # returns i1
+    target: Type | None = None  # result type of a cast
+    cold: bool = False  # out of line, reached through Body.rare only
+
+    def result(self, type: Type) -> Type:
+        if self.target is not None:
+            return replace(self.target, lanes=type.lanes)
+        return type.condition if self.condition else type
+
+
+def _floats(module_functions: dict[Writer, tuple[int, float, float]]) -> list[Function]:
+    return [
+        Function(writer.__name__, writer, arity, FLOATS, {"f32": single, "f64": double})
+        for writer, (arity, single, double) in module_functions.items()
+    ]
+
+
+def _helpers() -> list[Function]:
+    exact = {"f32": 0.0, "f64": 0.0}
+    rows = [
+        Function("floordiv", arithmetic.floordiv, 2, NUMBERS, exact, external=True),
+        Function("mod", arithmetic.mod, 2, NUMBERS, exact, external=True),
+        Function("remainder_far", arithmetic.remainder_far, 2, FLOATS, exact, external=True, cold=True),
+        *(
+            Function(writer.__name__, writer, 1, FLOATS, {"f64": 2.0}, cold=True)
+            for writer in (trigonometric.sin_far, trigonometric.cos_far, trigonometric.tan_far)
+        ),
+        Function("intpow", arithmetic.intpow, 2, INTEGERS),
+        Function("sign", arithmetic.sign, 1, NUMBERS, exact),
+        Function("round", arithmetic.round_even, 1, NUMBERS, exact),
+        Function("maximum", arithmetic.maximum, 2, NUMBERS, exact),
+        Function("minimum", arithmetic.minimum, 2, NUMBERS, exact),
+        Function("shift_left", arithmetic.shift_left, 2, INTEGERS),
+        Function("shift_right", arithmetic.shift_right, 2, INTEGERS),
+        Function("isnan", arithmetic.isnan, 1, NUMBERS, exact, condition=True),
+        Function("isinf", arithmetic.isinf, 1, NUMBERS, exact, condition=True),
+    ]
+    for name in ("i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64"):
+        rows.append(_cast_row(parse_type(name)))
+    return rows
+
+
+def _cast_row(target: Type) -> Function:
+    def writer(b: Body, x: Value) -> Value:
+        return arithmetic.cast(b, x, replace(target, lanes=x.type.lanes))
+
+    return Function(f"to_{target.name}", writer, 1, FLOATS, target=target)
+
+
+FUNCTIONS: dict[str, Function] = {
+    row.name: row
+    for row in _floats(
+        {
+            exponential.exp: (1, 2, 2),
+            exponential.exp2: (1, 2, 2),
+            exponential.expm1: (1, 2, 2),
+            exponential.log: (1, 2, 2),
+            exponential.log1p: (1, 2, 2),
+            exponential.log2: (1, 2, 2),
+            exponential.log10: (1, 2, 2),
+            exponential.pow: (2, 2, 2),
+            exponential.logaddexp: (2, 2, 2),
+            hyperbolic.sinh: (1, 2, 2),
+            hyperbolic.cosh: (1, 2, 2),
+            hyperbolic.tanh: (1, 2, 2),
+            hyperbolic.arcsinh: (1, 2, 2),
+            hyperbolic.arccosh: (1, 2, 2),
+            hyperbolic.arctanh: (1, 2, 2),
+            trigonometric.sin: (1, 2, 2),
+            trigonometric.cos: (1, 2, 2),
+            trigonometric.tan: (1, 2, 2),
+            trigonometric.arcsin: (1, 2, 2),
+            trigonometric.arccos: (1, 2, 2),
+            trigonometric.arctan: (1, 2, 2),
+            trigonometric.arctan2: (2, 2, 2),
+        }
+    )
+    + _helpers()
+}
+
+
+TABLE = ("two_over_pi", "table")
+
+
+@dataclass(frozen=True)
+class Definition:
+    """The text of one function and what it needs."""
+
+    text: str
+    declares: frozenset[str]
+    needs: frozenset[tuple[str, str]]
+
+
+@lru_cache(maxsize=None)
+def _write(name: str, type_name: str) -> Definition:
+    function, type = FUNCTIONS[name], parse_type(type_name)
+    if type.kind not in function.kinds:
+        raise ValueError(f"vector_math: {name} is not defined for {type_name}")
+    body = Body()
+    arguments = [Value(body, type, f"%{letter}") for letter in "xy"[: function.arity]]
+    result = function.writer(body, *arguments)
+    parameters = ", ".join(f"{a.type.ir} {a.ref}" for a in arguments)
+    inlining = "noinline cold" if function.cold else "alwaysinline"
+    head = f"define internal {result.type.ir} {symbol(name, type_name)}({parameters}) {inlining} nounwind willreturn memory(none) {{"
+    lines = [head, "entry:", *body.lines, f"  ret {result.type.ir} {result.ref}", "}"]
+    return Definition("\n".join(lines), frozenset(body.declares), frozenset(body.needs))
+
+
+def definitions(requests: Iterable[tuple[str, str]]) -> str:
+    """The IR text of the requested (name, type) pairs, of all they depend on, and the declarations they need.
+
+    Call it once per module.  Raises KeyError for an unknown function, ValueError for a type it does not accept.
+    The text may define `@llvm.compiler.used` and metadata `!0` (see `rare_metadata`).
+    """
+    pending = sorted(set(requests))
+    tables: list[str] = []
+    done: dict[tuple[str, str], Definition] = {}
+    while pending:
+        request = pending.pop()
+        if request == TABLE:
+            tables = [trigonometric.two_over_pi_table()]
+        elif request not in done:
+            done[request] = _write(*request)
+            pending.extend(done[request].needs)
+    declares = {line for item in done.values() for line in item.declares}
+    parts = [*tables, *sorted(declares), *(done[key].text for key in sorted(done)), *_wide_variants(done)]
+    return "\n".join(parts) + "\n"
+
+
+def _wide_variants(done: Iterable[tuple[str, str]]) -> list[str]:
+    """Declarations of the never-called wide variants (see builder.WIDE_LANES), kept alive until the vectoriser ran."""
+    cold = [(FUNCTIONS[name], parse_type(type)) for name, type in sorted(done) if FUNCTIONS[name].cold]
+    lines, names = [], []
+    for function, type in cold:
+        wide = replace(type, lanes=WIDE_LANES)
+        name = wide_variant(function.name, type)
+        names.append(f"ptr {name}")
+        lines.append(f"declare {wide.ir} {name}({', '.join([wide.ir] * function.arity)}, <{WIDE_LANES} x i1>)")
+    if names:
+        used = f"appending global [{len(names)} x ptr] [{', '.join(names)}], section \"llvm.metadata\""
+        lines.append(f"@llvm.compiler.used = {used}")
+        lines.append('!0 = !{!"branch_weights", i32 1, i32 1000000}')
+    return lines
