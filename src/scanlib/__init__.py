@@ -1,1 +1,55 @@
-"""scanlib: compiled, differentiable, memory-frugal sequential loops."""
+"""scanlib: compiled, differentiable, memory-frugal sequential loops.
+
+Theano's names stand here, so that `import scanlib as theano` is enough for a program written for `theano.scan`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from . import errors, printing, scan_module, scan_utils, tensor
+from .config import Mode, config
+from .function import Function, In, Out, Param, function
+from .graph import Constant, SharedVariable, Variable
+from .printing import debugprint, pp, pprint
+from .scan import OrderedUpdates, foldl, foldr, map, reduce, scan
+from .scan_checkpoints import scan_checkpoints
+from .shared import shared
+from .tensor.types import as_tensor_variable
+
+if TYPE_CHECKING:
+    from .gradient import Lop, Rop, grad
+
+__version__ = "0.1.0"
+
+# Loaded when first asked for.
+_LAZY = {
+    "grad": "gradient", "Rop": "gradient", "Lop": "gradient", "jacobian": "gradient", "hessian": "gradient",
+    "hessian_vector_product": "gradient", "dot": "tensor",
+}  # fmt: skip
+_LAZY_MODULES = ("gradient", "ifelse", "random", "sandbox", "gof", "compile", "reference", "tutorial", "export")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        value = getattr(import_module(f".{_LAZY[name]}", __name__), name)
+        globals()[name] = value
+        return value
+    if name in _LAZY_MODULES:
+        try:
+            return import_module(f".{name}", __name__)
+        except ModuleNotFoundError as error:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from error
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY, *_LAZY_MODULES})
+
+
+__all__ = [
+    "Constant", "Function", "In", "Lop", "Mode", "OrderedUpdates", "Out", "Param", "Rop", "SharedVariable", "Variable",
+    "as_tensor_variable", "config", "debugprint", "errors", "foldl", "foldr", "function", "grad", "map", "pp",
+    "pprint", "printing", "reduce", "scan", "scan_checkpoints", "scan_module", "scan_utils", "shared", "tensor",
+]  # fmt: skip

@@ -39,6 +39,23 @@ class StepError(UserError, RuntimeError):
     """A failure while a compiled function ran: names the scan, the step and the operation."""
 
 
+class StepValueError(StepError, UserValueError):
+    """A wrong shape or value met in a step."""
+
+
+class StepIndexError(StepError, UserIndexError):
+    """An index outside its axis met in a step."""
+
+
+def step_error(kind: type[UserError]) -> type[StepError]:
+    """The error to raise in a step for an error of `kind`, so that both kinds catch it."""
+    if issubclass(kind, StepError):
+        return kind
+    if issubclass(kind, UserIndexError):
+        return StepIndexError
+    return StepValueError if issubclass(kind, UserValueError) else StepError
+
+
 class InternalError(ScanlibError, AssertionError):
     """A broken invariant inside scanlib; never the user's fault."""
 

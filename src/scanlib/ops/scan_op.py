@@ -101,6 +101,11 @@ def operands_of(node: Apply) -> ScanOperands:
 def _infer(ctx: Inference) -> Sequence[tuple[str, Shape]]:
     spec: ScanSpec = ctx.params["spec"]
     steps = ctx.value(0)
+    message = (
+        f"scan '{spec.name}': the number of steps is {{0}}, expected 0 or more; "
+        "a sequence is shorter than its taps need, or n_steps is negative"
+    )
+    ctx.require("ge", steps, 0, message)
     for i in range(1, 1 + spec.sequences):
         message = f"scan '{spec.name}': sequence '{ctx.name(i)}' has {{0}} steps, but {{1}} are to be run"
         ctx.require("ge", ctx.shape(i)[0], steps, message)

@@ -1,0 +1,7 @@
+"""Theano's name for the fast, parallel random stream; here it is Philox (other numbers, the same interface)."""
+
+from ..random import PhiloxStreams
+
+MRG_RandomStreams = PhiloxStreams
+
+__all__ = ["MRG_RandomStreams"]

@@ -1,0 +1,5 @@
+"""Theano's other name for `until`."""
+
+from .scan import until
+
+__all__ = ["until"]
