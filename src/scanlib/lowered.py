@@ -215,7 +215,11 @@ def minimum(a: Int, b: Int) -> Int:
         return min(a, b)
     if a is b:
         return a
+    if isinstance(a, int):
+        a, b = b, a
     x, y = as_expr(a), as_expr(b)
+    if isinstance(b, int) and x.minimum is not None and x.minimum >= b:
+        return b
     low = min(x.minimum, y.minimum) if x.minimum is not None and y.minimum is not None else None
     return expr("minimum", (x, y), "int64", None, low)
 
