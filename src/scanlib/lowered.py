@@ -20,7 +20,8 @@ class Expr:
     op      meaning                                     args              value
     const   a literal                                                     the Python number
     dim     an entry of the dims table (int64)                            the slot
-    index   a loop variable (int64)                                       its name
+    index   a loop variable (int64); "t…" are steps of scans              its name
+    bound   "start" or "stop": the steps this kernel was asked to run     which
     load    an element of a buffer                      (offset,)         the buffer
     reg     a loop-carried register                                       its name
     guard   args[0], after checking that args[1] holds  (x, cond, *vals)  the check id
@@ -64,6 +65,8 @@ def expr(op: str, args: tuple[Expr, ...], dtype: str, value: Any = None, minimum
         reads |= {f"r{value}"}
     elif op == "dim":
         reads |= {f"d{value}"}
+    elif op == "index" and value[0] == "t":
+        reads |= {value}
     made.reads = reads
     _table[key] = made
     return made
@@ -95,6 +98,10 @@ def dim(slot: int, minimum: int = 0) -> Expr:
 
 def index(name: str) -> Expr:
     return expr("index", (), "int64", name, 0)
+
+
+def bound(which: str) -> Expr:
+    return expr("bound", (), "int64", which, 0)
 
 
 def load(buffer: int, offset: Int, dtype: str) -> Expr:
@@ -130,7 +137,15 @@ def select(condition: Expr, yes: Expr, no: Expr) -> Expr:
 
 
 # Integer algebra on Int: folds what is known, keeps lower bounds, so that shapes and indices that are
-# constants stay Python ints all the way to the emitters.
+# constants stay Python ints all the way to the emitters.  Sums and products here never overflow (they are
+# sizes and positions in memory), unlike the rows `add`, `sub`, `mul`, which wrap as NumPy does.
+
+_INDEX_LIKE = frozenset({"const", "dim", "index", "bound", "index_add", "index_sub", "index_mul", "udiv", "urem"})
+
+
+def is_index(e: Expr) -> bool:
+    """Whether an int64 expression is made of sizes, steps and constants only at its top."""
+    return e.dtype == "int64" and e.op in _INDEX_LIKE
 
 
 def add(a: Int, b: Int) -> Int:
@@ -142,11 +157,11 @@ def add(a: Int, b: Int) -> Int:
         if b == 0:
             return a
         assert isinstance(a, Expr)
-        if a.op == "add" and a.args[1].op == "const":
+        if a.op == "index_add" and a.args[1].op == "const":
             return add(a.args[0], int(a.args[1].value) + b)
     x, y = as_expr(a), as_expr(b)
     low = x.minimum + y.minimum if x.minimum is not None and y.minimum is not None else None
-    return expr("add", (x, y), "int64", None, low)
+    return expr("index_add", (x, y), "int64", None, low)
 
 
 def sub(a: Int, b: Int) -> Int:
@@ -154,7 +169,7 @@ def sub(a: Int, b: Int) -> Int:
         return add(a, -b)
     if a is b:
         return 0
-    return expr("sub", (as_expr(a), as_expr(b)), "int64")
+    return expr("index_sub", (as_expr(a), as_expr(b)), "int64")
 
 
 def mul(a: Int, b: Int) -> Int:
@@ -169,7 +184,7 @@ def mul(a: Int, b: Int) -> Int:
             return 0
     x, y = as_expr(a), as_expr(b)
     both = x.minimum is not None and y.minimum is not None and x.minimum >= 0 and y.minimum >= 0
-    return expr("mul", (x, y), "int64", None, x.minimum * y.minimum if both else None)  # type: ignore[operator]
+    return expr("index_mul", (x, y), "int64", None, x.minimum * y.minimum if both else None)  # type: ignore[operator]
 
 
 def floordiv(a: Int, b: Int) -> Int:
@@ -272,10 +287,10 @@ class SetDim:
 
 @dataclass(frozen=True)
 class Assign:
-    """Set a loop-carried register; registers are declared by their first assignment."""
+    """Set loop-carried registers, all at once: every value is computed before any register changes."""
 
-    name: str
-    value: Expr
+    names: tuple[str, ...]
+    values: tuple[Expr, ...]
 
 
 @dataclass(frozen=True)
@@ -306,7 +321,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Leave:
-    """End the innermost step loop after this step (`until`)."""
+    """Leave the innermost enclosing step loop here (`until`)."""
 
     condition: Expr
 

@@ -1,0 +1,97 @@
+"""From a graph to something that runs: specialise per signature, emit, compile, hand over to the core."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import errors
+from .errors import InternalError, StepError, UserError, UserIndexError, UserValueError
+from .graph import FunctionGraph, Variable
+from .lengths import step_axes
+from .lower import Lowered, lower
+
+if TYPE_CHECKING:
+    from ._core import Dispatcher, Executable
+
+Signature = tuple[tuple[int, ...], ...]
+_KINDS: dict[str, type[UserError]] = {"value": UserValueError, "index": UserIndexError}
+
+
+def runner(graph: FunctionGraph, convert: Callable[[int, Any], np.ndarray] | None = None) -> Dispatcher:
+    """A callable from one array per input to the list of outputs; compiles at the first call per signature.
+
+    `convert(i, value)` makes an array of input i's type of a value that is not one yet.
+    """
+    from ._core import Dispatcher
+
+    lengths = step_axes(graph)
+
+    def specialise(signature: Signature) -> Executable:
+        return compile_graph(graph, signature, lengths)
+
+    def as_array(i: int, value: Any) -> np.ndarray:
+        return np.require(np.asarray(value, dtype=graph.inputs[i].dtype), requirements=["C", "A"])
+
+    return Dispatcher(
+        specialise,
+        convert or as_array,
+        [v.dtype for v in graph.inputs],
+        [v.ndim for v in graph.inputs],
+        lengths,
+    )
+
+
+def compile_graph(
+    graph: FunctionGraph, signature: Signature, lengths: Sequence[Sequence[bool]]
+) -> Executable:
+    """An executable for arguments of this signature."""
+    from . import jit
+    from ._core import Executable
+    from .emit_llvm import emit_module
+
+    lowered = lower(graph, signature, lengths)
+    text = emit_module(lowered.kernels, [b.dtype for b in lowered.plan.buffers], lowered.step_slots)
+    module = jit.load(text)
+    return Executable(
+        lowered.plan, jit.addresses(module, len(lowered.kernels)), _failure(graph.name, lowered), module
+    )
+
+
+def _failure(name: str, lowered: Lowered) -> Callable[..., Exception]:
+    """Turns what the core reports into the error a user sees."""
+
+    def failure(
+        kind: str, code: int, values: tuple[int, int, int], path: list[tuple[str, int]], instruction: str
+    ) -> Exception:
+        where = "".join(f"scan '{scan}', step {step}: " if step >= 0 else f"scan '{scan}': " for scan, step in path)
+        if kind == "check":
+            record = lowered.checks[code - 1]
+            error = _KINDS[record.kind]
+            if path and path[-1][1] >= 0:
+                error = errors.step_error(error)
+            return error(where + record.message.format(*values))
+        if kind == "library":
+            return _library_failure(code, where, instruction)
+        if kind == "memory":
+            return MemoryError(f"{name}: {where}{code} bytes for {instruction} could not be allocated")
+        if kind == "steps":
+            return UserValueError(f"{name}: {where}the number of steps is {code}, expected 0 or more")
+        return InternalError(f"{name}: {where}{instruction}: {kind} {code} {values}")
+
+    return failure
+
+
+def _library_failure(code: int, where: str, instruction: str) -> Exception:
+    from ._core import library_statuses
+
+    status = {number: status for status, number in library_statuses().items()}.get(code, f"status {code}")
+    message = f"{where}{instruction}: {status.replace('_', ' ')}"
+    return StepError(message) if where else UserValueError(message)
+
+
+def sequence_inputs(graph: FunctionGraph) -> Sequence[Variable]:
+    """The inputs whose leading axis counts steps (for tests)."""
+    return [v for v, axes in zip(graph.inputs, step_axes(graph)) if axes and axes[0]]

@@ -1,0 +1,121 @@
+"""Lowering of ifelse: each arm is a region of its own, run only when it is chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from .. import lowered
+from ..dims import product
+from ..graph import Apply, Variable, toposort
+from ..lowered import Int, SetDim
+from ..ops.base import Region as RegionRule
+from ..plan import Branch, Instruction
+from .program import row_major
+from .stages import copy
+
+if TYPE_CHECKING:
+    from .region import Region
+
+
+def is_branch(node: Apply) -> bool:
+    return isinstance(node.op.lower, RegionRule) and node.op.lower.kind == "ifelse"
+
+
+def eager_nodes(outputs: Sequence[Variable], inputs: Iterable[Variable]) -> list[Apply]:
+    """The nodes that always run, inputs first: those needed by something else than an arm of an ifelse."""
+    order = toposort(outputs, inputs)
+    if not any(is_branch(node) for node in order):
+        return order
+    stop = {id(v) for v in inputs}
+    eager: set[int] = set()
+    stack = list(outputs)
+    while stack:
+        v = stack.pop()
+        if v.owner is None or id(v) in stop or id(v.owner) in eager:
+            continue
+        eager.add(id(v.owner))
+        stack.extend(v.owner.inputs[:1] if is_branch(v.owner) else v.owner.inputs)
+    return [node for node in order if id(node) in eager]
+
+
+def known_inputs(region: Region, arms: Sequence[Variable]) -> list[Variable]:
+    """The variables at which an arm's own nodes begin: those the enclosing regions compute anyway."""
+
+    def known(v: Variable) -> bool:
+        r: Region | None = region
+        while r is not None:
+            if id(v) in r.shapes:
+                return True
+            r = r.parent
+        return False
+
+    found: dict[int, Variable] = {}
+    seen: set[int] = set()
+    stack = list(arms)
+    while stack:
+        v = stack.pop()
+        if id(v) in seen:
+            continue
+        seen.add(id(v))
+        if known(v):
+            found[id(v)] = v
+        elif v.owner is not None:
+            stack.extend(v.owner.inputs)
+    return list(found.values())
+
+
+def lower_branch(region: Region, node: Apply) -> tuple[int, list[Instruction]]:
+    """(level, instructions) of an ifelse; its outputs' shapes and values are set."""
+    from .region import itemsize
+
+    count = len(node.outputs)
+    condition, arms = node.inputs[0], node.inputs[1:]
+    frontier = known_inputs(region, arms)
+    level = max([0, region.level(condition), *(region.level(v) for v in frontier)])
+    results = []
+    program = region.program
+    for v in node.outputs:
+        buffer = program.buffer(f"{node.op.name}", v.dtype, bytes_slot=program.slot())
+        region.temporaries.append(buffer)
+        region.buffer_levels[f"b{buffer}"] = level + 1
+        results.append(buffer)
+    sizes: list[list[int]] = [[program.slot() for _ in range(v.ndim)] for v in node.outputs]
+    lists = []
+    shapes = []
+    for arm in (arms[:count], arms[count:]):
+        inner = _arm(region, arm, frontier)
+        shapes.append([inner.shape(v) for v in arm])
+        last = max([0, *inner.kernels, *inner.barriers, *inner.allocations]) + 1
+        for k, (v, buffer) in enumerate(zip(arm, results)):
+            shape = inner.shape(v)
+            size: Int = lowered.mul(product(shape) or 0, itemsize(v.dtype))
+            slots = [program.buffers[buffer].bytes_slot, *sizes[k]]
+            inner.kernels.setdefault(last, []).extend(
+                SetDim(s, value) for s, value in zip(slots, (size, *shape))
+            )
+            inner.allocations.setdefault(last + 1, []).append(buffer)
+            target = row_major(buffer, shape, v.dtype)
+            inner.kernels.setdefault(last + 1, []).extend(copy(inner, v, target))
+        start, steps = inner.instructions()
+        region.temporaries += inner.temporaries
+        lists.append(start + steps)
+    for k, v in enumerate(node.outputs):
+        shape = tuple(
+            a if a is b or a == b else lowered.dim(slot) for a, b, slot in zip(shapes[0][k], shapes[1][k], sizes[k])
+        )
+        for slot in sizes[k]:
+            region.buffer_levels[f"d{slot}"] = level + 1
+        region.shapes[id(v)] = shape
+        region.values[id(v)] = row_major(results[k], shape, v.dtype)
+        region.levels[id(v)] = level + 1
+    operand = region.operand(region.memory(condition))
+    return level, [Branch(operand, lists[0], lists[1])]
+
+
+def _arm(region: Region, outputs: Sequence[Variable], frontier: Sequence[Variable]) -> Region:
+    from .region import Region
+
+    inner = Region(region.program, region)
+    inner.analyse(outputs, frontier)
+    return inner

@@ -1,0 +1,127 @@
+"""Lowering of a whole function for one signature."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from .. import lowered
+from ..graph import FunctionGraph, Variable, describe
+from ..lowered import Assign, Check, Expr, For, If, Int, Kernel, Leave, SetDim, Statement, Store
+from ..plan import Branch, Call, Input, Instruction, Library, Loop, Output, Plan, Release
+from .program import CheckRecord, Program, row_major
+from .region import Region
+from .stages import copy
+
+# A dimension of at most this length is a constant of the specialisation, unless it is a number of steps.
+SMALL = 16
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """A function lowered for one signature: the plan, its kernels and what its checks mean."""
+
+    plan: Plan
+    kernels: tuple[Kernel, ...]
+    step_slots: dict[str, int]
+    checks: tuple[CheckRecord, ...]
+
+
+Signature = Sequence[Sequence[int]]
+
+
+def lower(graph: FunctionGraph, signature: Signature, lengths: Sequence[Sequence[bool]]) -> Lowered:
+    """Lower `graph`; signature[i][axis] is a small length or −1, lengths[i][axis] marks numbers of steps."""
+    program = Program()
+    region = Region(program)
+    inputs = []
+    for v, dims, is_length in zip(graph.inputs, signature, lengths):
+        buffer = program.buffer(describe(v), v.dtype, "input")
+        first = len(program.initial_dims)
+        shape: list[Int] = []
+        for d, dynamic in zip(dims, is_length):
+            slot = program.slot()
+            shape.append(d if d >= 0 else lowered.dim(slot, 0 if dynamic else SMALL + 1))
+        inputs.append(Input(buffer, first, v.ndim, v.dtype))
+        region.bind(v, row_major(buffer, tuple(shape), v.dtype), tuple(shape))
+    region.analyse(graph.outputs, graph.inputs)
+    outputs = [_output(region, v) for v in graph.outputs]
+    start, steps = region.instructions()
+    instructions = _with_releases(program, start + steps, {o.buffer for o in outputs})
+    plan = Plan(tuple(program.buffers), tuple(program.initial_dims), tuple(inputs), tuple(outputs), instructions)
+    return Lowered(plan, tuple(program.kernels), dict(program.step_slots), tuple(program.checks))
+
+
+def _output(region: Region, v: Variable) -> Output:
+    view = region.memory(v)
+    if not view.contiguous():
+        level = max(0, region.level(v))
+        target = region.temporary(describe(v), v.dtype, view.shape, level)
+        region.kernels.setdefault(level, []).extend(copy(region, v, target))
+        view = target
+    return Output(view.buffer, region.slot(view.offset), tuple(region.slot(d) for d in view.shape), v.dtype)
+
+
+# -- when memory is given back ----------------------------------------------------------------------------
+
+
+def _expressions(statements: Iterable[Statement]) -> Iterable[Int]:
+    for s in statements:
+        if isinstance(s, Store):
+            yield from (s.offset, s.value)
+        elif isinstance(s, SetDim):
+            yield s.value
+        elif isinstance(s, Assign):
+            yield from s.values
+        elif isinstance(s, For):
+            yield from (s.start, s.stop)
+            yield from _expressions(s.body)
+        elif isinstance(s, If):
+            yield s.condition
+            yield from _expressions(s.then)
+            yield from _expressions(s.otherwise)
+        elif isinstance(s, Check):
+            yield from (s.condition, *s.values)
+        elif isinstance(s, Leave):
+            yield s.condition
+
+
+def _kernel_buffers(kernel: Kernel) -> set[int]:
+    from ..emit_llvm import writes
+
+    names = writes(kernel.body)
+    for value in _expressions(kernel.body):
+        if isinstance(value, Expr):
+            names |= value.reads
+    return {int(n[1:]) for n in names if n[0] == "b"}
+
+
+def _used(program: Program, instruction: Instruction) -> set[int]:
+    if isinstance(instruction, Call):
+        return _kernel_buffers(program.kernels[instruction.kernel])
+    if isinstance(instruction, Library):
+        return {o.buffer for o in instruction.operands}
+    if isinstance(instruction, Loop):
+        parts = [*instruction.start, *instruction.prologue, *instruction.recurrence, *instruction.epilogue]
+        return {s.buffer for s in instruction.storages}.union(*(_used(program, i) for i in parts))
+    if isinstance(instruction, Branch):
+        both = [*instruction.then, *instruction.otherwise]
+        return {instruction.condition.buffer}.union(*(_used(program, i) for i in both))
+    return {instruction.buffer}
+
+
+def _with_releases(program: Program, instructions: list[Instruction], kept: set[int]) -> tuple[Instruction, ...]:
+    """Give every temporary back right after the last instruction that uses it."""
+    last: dict[int, int] = {}
+    for position, instruction in enumerate(instructions):
+        for buffer in _used(program, instruction):
+            last[buffer] = position
+    ends: dict[int, list[int]] = {}
+    for buffer, position in last.items():
+        if buffer not in kept and program.buffers[buffer].role == "temporary":
+            ends.setdefault(position, []).append(buffer)
+    result: list[Instruction] = []
+    for position, instruction in enumerate(instructions):
+        result.append(instruction)
+        result += [Release(b) for b in sorted(ends.get(position, ()))]
+    return tuple(result)

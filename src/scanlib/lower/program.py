@@ -1,0 +1,128 @@
+"""What all regions of one function share: buffers, slots of the dims table, checks and kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .. import lowered
+from ..lowered import Expr, Int, Kernel, Statement
+from ..plan import NO_SLOT, RESERVED_SLOTS, Buffer, Role
+
+# A static tensor of at most this many elements lives in registers, one value per element.
+EXPAND = 64
+# A static product of at most this many multiplications is unrolled in registers.
+UNROLL = 512
+# A static product of at most this many multiplications stays inside a kernel, as loops.
+IN_KERNEL = 16 * 16 * 16
+
+
+@dataclass(frozen=True)
+class CheckRecord:
+    """A condition a kernel tests: the kind of user error it stands for and its message ({0}, {1}, {2})."""
+
+    kind: str
+    message: str
+
+
+@dataclass(frozen=True)
+class View:
+    """Elements of a buffer: element `index` is at offset + Σ index[a]·strides[a]."""
+
+    buffer: int
+    offset: Int
+    shape: tuple[Int, ...]
+    strides: tuple[Int, ...]
+    dtype: str
+
+    def position(self, index: Sequence[Int]) -> Int:
+        position = self.offset
+        for i, stride in zip(index, self.strides):
+            position = lowered.add(position, lowered.mul(i, stride))
+        return position
+
+    def at(self, index: Sequence[Int]) -> Expr:
+        return lowered.load(self.buffer, self.position(index), self.dtype)
+
+    def contiguous(self) -> bool:
+        step: Int = 1
+        for d, stride in zip(reversed(self.shape), reversed(self.strides)):
+            if isinstance(d, int) and d == 1:
+                continue
+            if stride is not step and stride != step:
+                return False
+            step = lowered.mul(step, d)
+        return True
+
+
+def row_major(buffer: int, shape: tuple[Int, ...], dtype: str, offset: Int = 0) -> View:
+    from ..dims import strides
+
+    return View(buffer, offset, shape, strides(shape), dtype)
+
+
+class NotNative(Exception):
+    """The body of a scan needs more than one kernel per step; carries the reason for `explain`."""
+
+
+class Program:
+    """The growing lists of one function's plan."""
+
+    def __init__(self) -> None:
+        self.buffers: list[Buffer] = []
+        self.initial_dims: list[int] = [0] * RESERVED_SLOTS
+        self.checks: list[CheckRecord] = []
+        self.kernels: list[Kernel] = []
+        self.step_slots: dict[str, int] = {}
+        self.constant_slots: dict[int, int] = {}
+        self.constant_buffers: dict[int, int] = {}
+        self.counter = 0
+
+    def snapshot(self) -> tuple[int, int, int, int, dict[int, int], dict[int, int], dict[str, int]]:
+        return (
+            len(self.buffers), len(self.initial_dims), len(self.checks), len(self.kernels),
+            dict(self.constant_slots), dict(self.constant_buffers), dict(self.step_slots),
+        )  # fmt: skip
+
+    def restore(
+        self, state: tuple[int, int, int, int, dict[int, int], dict[int, int], dict[str, int]]
+    ) -> None:
+        """Forget everything since `snapshot` (a native body turned out not to be one)."""
+        buffers, slots, checks, kernels, self.constant_slots, self.constant_buffers, self.step_slots = state
+        del self.buffers[buffers:], self.initial_dims[slots:], self.checks[checks:], self.kernels[kernels:]
+
+    def unique(self, prefix: str) -> str:
+        self.counter += 1
+        return f"{prefix}{self.counter}"
+
+    def slot(self, initial: int = 0) -> int:
+        self.initial_dims.append(initial)
+        return len(self.initial_dims) - 1
+
+    def constant_slot(self, value: int) -> int:
+        if value not in self.constant_slots:
+            self.constant_slots[value] = self.slot(value)
+        return self.constant_slots[value]
+
+    def buffer(
+        self, name: str, dtype: str, role: Role = "temporary", bytes_slot: int = NO_SLOT, data: np.ndarray | None = None
+    ) -> int:
+        self.buffers.append(Buffer(name, dtype, role, bytes_slot, data))
+        return len(self.buffers) - 1
+
+    def constant_buffer(self, data: np.ndarray, name: str) -> int:
+        key = id(data)
+        if key not in self.constant_buffers:
+            self.constant_buffers[key] = self.buffer(name, data.dtype.name, "constant", data=data)
+        return self.constant_buffers[key]
+
+    def check(self, kind: str, message: str) -> int:
+        """The id of a new check; ids start at 1, 0 means success."""
+        self.checks.append(CheckRecord(kind, message))
+        return len(self.checks)
+
+    def kernel(self, body: list[Statement]) -> int:
+        self.kernels.append(Kernel(f"k{len(self.kernels)}", body))
+        return len(self.kernels) - 1

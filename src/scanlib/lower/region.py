@@ -1,0 +1,414 @@
+"""A region: the nodes that run together, once per call (the function) or once per step (the body of a scan).
+
+Every node has a level.  Level −1 is what is known before the region starts.  The kernel of level L computes
+nodes from what is known up to L; then the barriers of level L run (library kernels, scans, branches); what they
+give is read from level L + 1 on.  A region with one level and no barrier is *native*: one kernel runs it.
+
+Lowering is demand-driven: an element of a variable is an expression pulled from elements of its inputs; a variable
+gets memory only when something needs it there, and the statements that fill it join the kernel of its level.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Union
+
+from .. import lowered
+from ..dims import product
+from ..errors import InternalError
+from ..graph import Apply, Constant, Variable, describe
+from ..lowered import Check, Expr, For, Int, SetDim, Statement
+from ..ops.base import Affine, Contract, Element, Library, Pointwise, Reduce, Region as RegionRule, Stages
+from ..plan import Allocate, Call, Instruction, Operand
+from .context import RunTimeInference
+from .program import EXPAND, IN_KERNEL, UNROLL, NotNative, Program, View, row_major
+
+Elements = tuple[Expr, ...]
+Pull = Callable[[tuple[Int, ...]], Expr]
+Value = Union[View, Elements, Pull]
+
+# An elementwise chain is cut here so that neither kernels nor the recursion that builds them get too deep.
+INLINE_DEPTH = 40
+# An elementwise operation that is read twice is stored when it costs at least this much.
+STORE_COST = 8
+# Innermost static loops up to this length are unrolled.
+UNROLL_LOOP = 8
+
+
+def static_size(shape: Sequence[Int]) -> int | None:
+    """The number of elements when it is known while the kernel is generated."""
+    total = product(shape)
+    return total if isinstance(total, int) else None
+
+
+class Region:
+    def __init__(
+        self, program: Program, parent: Region | None = None, step: str | None = None, native: bool = False
+    ) -> None:
+        self.program = program
+        self.parent = parent
+        self.step = step
+        self.native = native
+        self.values: dict[int, Value] = {}
+        self.shapes: dict[int, tuple[Int, ...]] = {}
+        self.levels: dict[int, int] = {}
+        self.kernels: dict[int, list[Statement]] = {}
+        self.allocations: dict[int, list[int]] = {}
+        self.barriers: dict[int, list[Instruction]] = {}
+        self.buffer_levels: dict[str, int] = {}
+        self.slots: dict[Expr, int] = {}
+        self.uses: dict[int, int] = {}
+        self.depths: dict[int, int] = {}
+        self.sinks: dict[int, View] = {}
+        self.pending: dict[int, Callable[[tuple[Int, ...]], View]] = {}
+        self.required: set[Expr] = set()
+        self.memo: dict[tuple[object, ...], Expr] = {}
+        self.nodes: set[int] = set()
+        self.nesting = 0
+        self.temporaries: list[int] = []
+
+    # -- analysis --------------------------------------------------------------------------------------
+
+    def bind(self, v: Variable, value: Value, shape: tuple[Int, ...]) -> None:
+        """`v` is given from outside the region."""
+        self.values[id(v)] = value
+        self.shapes[id(v)] = shape
+        self.levels[id(v)] = -1
+
+    def analyse(self, outputs: Sequence[Variable], inputs: Iterable[Variable]) -> None:
+        """Find shape and level of every node, and lower the barriers, inputs first."""
+        from .barriers import lower_barrier
+        from .branch import eager_nodes, is_branch, lower_branch
+
+        order = eager_nodes(outputs, inputs)
+        for v, readers in clients_of(order).items():
+            self.uses[v] = readers
+        for v in outputs:
+            self.uses[id(v)] = self.uses.get(id(v), 0) + 1
+        self.nodes = {id(node) for node in order}
+        for node in order:
+            if is_branch(node):
+                level, instructions = lower_branch(self, node)
+                self.barriers.setdefault(level, []).extend(instructions)
+                continue
+            self.infer(node)
+            if self.is_barrier(node):
+                if self.native:
+                    raise NotNative(f"{node.op.name} runs outside of compiled kernels")
+                lower_barrier(self, node)
+            elif isinstance(node.op.lower, Stages):
+                from .stages import fill_stages
+
+                fill_stages(self, node)
+            elif self.expanded(node.output):
+                self.values[id(node.output)] = self.expand(node.output)
+            else:
+                self.store_if_worthwhile(node)
+
+    def infer(self, node: Apply) -> None:
+        context = RunTimeInference(self, node)
+        types = node.op.infer(context)
+        level = max((self.level(v) for v in node.inputs), default=-1)
+        for v, (_, shape) in zip(node.outputs, types):
+            self.shapes[id(v)] = tuple(d for d in shape if d is not None)
+            if len(self.shapes[id(v)]) != v.ndim:
+                if isinstance(node.op.lower, (RegionRule, Stages)):
+                    continue
+                raise InternalError(f"shape of {describe(v)} is not known while lowering")
+            known = self.data_level(self.shapes[id(v)])
+            if known >= 0:
+                if self.native:
+                    raise NotNative(f"the shape of {describe(v)} depends on values of the step")
+                level = max(level, known + 1)
+        for v in node.outputs:
+            self.levels[id(v)] = level
+            place = self.pending.pop(id(v), None)
+            if place is not None and len(self.shapes[id(v)]) == v.ndim:
+                self.sinks[id(v)] = place(self.shapes[id(v)])
+
+    def is_barrier(self, node: Apply) -> bool:
+        rule = node.op.lower
+        if isinstance(rule, (Library, RegionRule)):
+            return True
+        if not isinstance(rule, Contract):
+            return False
+        work = self.contract_work(node)
+        return work is None or work > IN_KERNEL
+
+    def contract_work(self, node: Apply) -> int | None:
+        size = static_size(self.shape(node.output))
+        inner = self.shape(node.inputs[0])[-1]
+        return size * inner if size is not None and isinstance(inner, int) else None
+
+    def expanded(self, v: Variable) -> bool:
+        """Whether `v` lives in registers, one per element."""
+        size = static_size(self.shape(v))
+        if size is None or size > EXPAND:
+            return False
+        node = v.owner
+        assert node is not None
+        rule = node.op.lower
+        if isinstance(rule, Contract):
+            return (self.contract_work(node) or 0) <= UNROLL
+        if isinstance(rule, Reduce):
+            inner = static_size(self.shape(node.inputs[0]))
+            return inner is not None and inner <= UNROLL
+        return True
+
+    def expand(self, v: Variable) -> Elements:
+        from .stages import indices
+
+        return tuple(self.compute(v, i) for i in indices(self.shape(v)))
+
+    def store_if_worthwhile(self, node: Apply) -> None:
+        """Decide whether an elementwise result is computed where it is read, or once into memory."""
+        v = node.output
+        rule = node.op.lower
+        depth = 1 + max((self.depths.get(id(i), 0) for i in node.inputs), default=0)
+        cost = sum(self.depths.get(-id(i), 0) for i in node.inputs)
+        if isinstance(rule, Pointwise):
+            cost += 8 if any("@scanlib." in t for t in rule.llvm.values()) else 1
+        elif isinstance(rule, Element):
+            cost += 2 if rule.cheap else STORE_COST
+        stored = not isinstance(rule, (Pointwise, Element, Affine))
+        if not stored and not isinstance(rule, Affine):
+            stored = depth > INLINE_DEPTH or (self.uses.get(id(v), 0) > 1 and cost >= STORE_COST)
+        if stored:
+            self.depths[id(v)], self.depths[-id(v)] = 0, 0
+            self.memory(v)
+        else:
+            self.depths[id(v)], self.depths[-id(v)] = depth, cost
+
+    # -- what is known of a variable -------------------------------------------------------------------
+
+    def owns(self, v: Variable) -> bool:
+        return id(v) in self.shapes or (v.owner is not None and id(v.owner) in self.nodes)
+
+    def shape(self, v: Variable) -> tuple[Int, ...]:
+        found = self.shapes.get(id(v))
+        if found is not None:
+            return found
+        if isinstance(v, Constant):
+            return v.data.shape
+        if self.parent is None:
+            raise InternalError(f"{describe(v)} is used before its shape is known")
+        return self.parent.shape(v)
+
+    def level(self, v: Variable) -> int:
+        return self.levels.get(id(v), -1)
+
+    def integer(self, v: Variable) -> Int:
+        """A 0-d integer (or bool) variable as an Int."""
+        if isinstance(v, Constant):
+            return int(v.data)
+        return lowered.fold(lowered.cast(self.element(v, ()), "int64"))
+
+    def data_level(self, values: Iterable[Int]) -> int:
+        """The level from which on all of `values` are known; −1 means before the region starts."""
+        level = -1
+        for value in values:
+            if isinstance(value, Expr):
+                for name in value.reads:
+                    if name == self.step or name[0] == "r":
+                        level = max(level, 0)
+                    else:
+                        level = max(level, self.buffer_levels.get(name, -1))
+        return level
+
+    # -- elements --------------------------------------------------------------------------------------
+
+    def element(self, v: Variable, index: tuple[Int, ...]) -> Expr:
+        """The element of `v` at `index` as an expression."""
+        if isinstance(v, Constant) and v.data.size == 1:
+            return lowered.constant(v.data.reshape(()).item(), v.dtype)
+        key = (id(v), *(i if isinstance(i, int) else id(i) for i in index))
+        found = self.memo.get(key)
+        if found is None:
+            found = self.memo[key] = self.compute(v, index)
+        return found
+
+    def compute(self, v: Variable, index: tuple[Int, ...]) -> Expr:
+        from .pull import pull
+
+        value = self.values.get(id(v))
+        if value is None and isinstance(v, Constant):
+            if all(isinstance(i, int) for i in index):
+                return lowered.constant(v.data[index].item(), v.dtype)
+            value = self.memory(v)
+        if isinstance(value, View):
+            return value.at(index)
+        if isinstance(value, tuple):
+            position = row_major(0, self.shape(v), v.dtype).position(index)
+            if isinstance(position, int):
+                return value[position]
+            return self.memory(v).at(index)
+        if value is not None:
+            return value(index)
+        if not self.owns(v):
+            if self.parent is None:
+                raise InternalError(f"{describe(v)} has no value in this region")
+            return self.parent.export(v, index)
+        return pull(self, v, index)
+
+    def export(self, v: Variable, index: tuple[Int, ...]) -> Expr:
+        """An element for a kernel of an inner region: constants and sizes as they are, the rest through memory."""
+        if self.owns(v):
+            value = self.element(v, index)
+            if not any(name[0] in "br" for name in value.reads):
+                return value
+        return self.memory(v).at(index)
+
+    # -- memory ----------------------------------------------------------------------------------------
+
+    def view(self, v: Variable) -> View | None:
+        """Where `v` already lies in memory, if it does."""
+        from .pull import affine_view, reshaped_view
+
+        value = self.values.get(id(v))
+        if isinstance(value, View):
+            return value
+        if isinstance(v, Constant):
+            buffer = self.program.constant_buffer(v.data, describe(v))
+            return row_major(buffer, v.data.shape, v.dtype)
+        if value is not None:
+            return None
+        if not self.owns(v):
+            return self.parent.view(v) if self.parent is not None else None
+        assert v.owner is not None
+        found = affine_view(self, v.owner) or reshaped_view(self, v.owner)
+        if found is not None:
+            self.values[id(v)] = found
+        return found
+
+    def memory(self, v: Variable) -> View:
+        """Where `v` lies in memory; it is put there first if need be."""
+        found = self.spilled(v) or self.view(v)
+        if found is not None:
+            return found
+        if not self.owns(v):
+            assert self.parent is not None
+            return self.parent.memory(v)
+        from .stages import fill, reshape_input
+
+        if v.owner is not None:
+            reshape_input(self, v.owner)
+            found = self.view(v)
+            if found is not None:
+                return found
+        level = max(0, self.level(v))
+        target = self.target(v, level)
+        statements = fill(self, v, target)
+        self.kernels.setdefault(level, []).extend(statements)
+        if isinstance(self.values.get(id(v)), tuple):
+            self.values[-id(v)] = target
+        else:
+            self.values[id(v)] = target
+        return target
+
+    def spilled(self, v: Variable) -> View | None:
+        """The memory copy of a variable that lives in registers."""
+        found = self.values.get(-id(v))
+        return found if isinstance(found, View) else None
+
+    def target(self, v: Variable, level: int) -> View:
+        """New memory for `v`, or the place it must end up in anyway."""
+        sink = self.sinks.pop(id(v), None)
+        if sink is not None:
+            self.buffer_levels.setdefault(f"b{sink.buffer}", level)
+            return sink
+        return self.temporary(describe(v), v.dtype, self.shape(v), level)
+
+    def temporary(self, name: str, dtype: str, shape: tuple[Int, ...], level: int) -> View:
+        """Memory for a variable computed at `level`."""
+        size = lowered.mul(product(shape) or 0, itemsize(dtype))
+        buffer = self.program.buffer(name, dtype, bytes_slot=self.slot(size))
+        known = self.data_level([size])
+        # Sizes known before a body starts are allocated before its first step.
+        place = -1 if self.step is not None and known < 0 else level
+        self.allocations.setdefault(place, []).append(buffer)
+        self.temporaries.append(buffer)
+        self.buffer_levels[f"b{buffer}"] = level
+        return row_major(buffer, shape, dtype)
+
+    def slot(self, value: Int) -> int:
+        """A slot of the dims table that holds `value` as soon as it is known."""
+        if isinstance(value, int):
+            return self.program.constant_slot(value)
+        if value.op == "dim":
+            return int(value.value)
+        if value not in self.slots:
+            level = self.data_level([value])
+            slot = self.program.slot()
+            self.slots[value] = slot
+            self.kernels.setdefault(level, []).append(SetDim(slot, value))
+        return self.slots[value]
+
+    def operand(self, view: View) -> Operand:
+        return Operand(
+            view.buffer,
+            self.slot(view.offset),
+            tuple(self.slot(d) for d in view.shape),
+            tuple(self.slot(s) for s in view.strides),
+        )
+
+    def require(self, condition: Expr, kind: str, message: str, values: tuple[Int, ...]) -> None:
+        """A user error unless `condition` holds, tested as soon as it is known."""
+        if condition in self.required:
+            return
+        self.required.add(condition)
+        check = self.program.check(kind, message)
+        self.kernels.setdefault(self.data_level([condition]), []).append(Check(condition, check, values))
+
+    # -- statements ------------------------------------------------------------------------------------
+
+    def loop(self, extents: Sequence[Int], body: Callable[[tuple[Int, ...]], list[Statement]]) -> list[Statement]:
+        """Loops over `extents`, short static inner ones unrolled."""
+        from .stages import indices
+
+        inner = len(extents)
+        total = 1
+        while inner > 0:
+            d = extents[inner - 1]
+            limit = EXPAND if all(isinstance(x, int) for x in extents) and static_size(extents) else UNROLL_LOOP
+            if not isinstance(d, int) or total * d > limit:
+                break
+            total *= d
+            inner -= 1
+        names = [f"i{self.nesting + k}" for k in range(inner)]
+        self.nesting += inner
+        outer: tuple[Int, ...] = tuple(lowered.index(n) for n in names)
+        statements: list[Statement] = []
+        for tail in indices([d for d in extents[inner:] if isinstance(d, int)]):
+            statements += body((*outer, *tail))
+        self.nesting -= inner
+        for name, extent in zip(reversed(names), reversed(extents[:inner])):
+            statements = [For(name, 0, extent, statements)]
+        return statements
+
+    def instructions(self) -> tuple[list[Instruction], list[Instruction]]:
+        """(what runs once before the region, what runs in it)."""
+        start: list[Instruction] = []
+        if self.kernels.get(-1):
+            start.append(Call(self.program.kernel(self.kernels[-1]), "sizes"))
+        start += [Allocate(b) for b in self.allocations.get(-1, ())]
+        steps: list[Instruction] = []
+        last = max([*self.kernels, *self.barriers, *self.allocations, -1])
+        for level in range(last + 1):
+            steps += [Allocate(b) for b in self.allocations.get(level, ())]
+            if self.kernels.get(level):
+                steps.append(Call(self.program.kernel(self.kernels[level]), f"level {level}"))
+            steps += self.barriers.get(level, ())
+        return start, steps
+
+
+def itemsize(dtype: str) -> int:
+    return 1 if dtype == "bool" else int("".join(c for c in dtype if c.isdigit())) // 8
+
+
+def clients_of(order: Sequence[Apply]) -> Mapping[int, int]:
+    """How many nodes of `order` read each variable."""
+    counts: dict[int, int] = {}
+    for node in order:
+        for v in {id(i) for i in node.inputs}:
+            counts[v] = counts.get(v, 0) + 1
+    return counts

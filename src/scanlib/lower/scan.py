@@ -1,0 +1,178 @@
+"""Lowering of a scan: its storages, its body, and the Loop instruction that runs them.
+
+The value of an output at step t lies in slot (t + initial slots) mod R of its storage; R is decided by the core
+(storage.cpp), and a whole trace needs no mod.  Small static states of a native body live in registers between
+the steps of a block, and are written to their slots when the trace is kept, or else once at the end of the block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .. import lowered
+from ..dims import product, strides
+from ..errors import UserValueError
+from ..graph import Apply, Variable, toposort
+from ..lowered import Int
+from ..ops.base import Library, Region as RegionRule
+from ..ops.scan_op import ScanSpec, operands_of, spec_of
+from ..plan import Instruction, Loop, Storage
+from .program import NotNative, View
+from .scan_body import Body, LoopSlots
+
+if TYPE_CHECKING:
+    from .region import Region
+
+# Steps between two polls for an interrupt: bodies in registers take nanoseconds a step, others more.
+BLOCK_REGISTERS = 4096
+BLOCK_MEMORY = 64
+
+
+@dataclass
+class ScanOutput:
+    """Where one output of a scan is stored.  The shape of one step of a mapped output is set by the body."""
+
+    label: str
+    buffer: int
+    dtype: str
+    depth: int
+    keep: int | None
+    slots: int | None
+    shape: tuple[Int, ...] | None = None
+
+    @property
+    def row(self) -> Int:
+        """Elements of one step."""
+        assert self.shape is not None
+        size = product(self.shape)
+        assert size is not None
+        return size
+
+    @property
+    def every_step(self) -> bool:
+        """Whether steps older than the taps must survive a block, so that each step is written to its slot."""
+        return self.keep is None or self.keep > self.depth
+
+    def slot_view(self, time: Int) -> View:
+        """The slot that holds step `time`; −depth is the oldest initial value."""
+        assert self.shape is not None
+        slot = lowered.add(time, self.depth)
+        if self.slots is not None:
+            slot = lowered.mod(slot, self.slots)
+        return View(self.buffer, lowered.mul(slot, self.row), self.shape, strides(self.shape), self.dtype)
+
+
+def lower_scan(region: Region, node: Apply, level: int) -> list[Instruction]:
+    """The instructions that run the scan `node` as a barrier of `level`."""
+    spec, given = spec_of(node), operands_of(node)
+    steps = region.integer(given.steps)
+    message = f"scan '{spec.name}': n_steps is {{0}}, expected 0 or more; only a constant may be negative"
+    region.require(lowered.compare("ge", steps, 0), "value", message, (steps,))
+    for v in given.sequences:
+        region.memory(v)
+    for v in given.non_sequences:
+        if not is_free(region, v):
+            region.memory(v)
+    outputs = [_output(region, node, spec, k) for k in range(len(spec.keep))]
+    program = region.program
+    slots = LoopSlots(region.slot(steps), program.slot(), program.slot(), program.slot())
+    body = _lower_body(region, node, outputs, slots)
+    storages = tuple(_storage(region, body.region, o) for o in outputs)
+    start, recurrence = body.region.instructions()
+    block = BLOCK_REGISTERS if body.in_registers() else BLOCK_MEMORY
+    loop = Loop(
+        spec.name, slots.steps, slots.step, slots.stop, slots.done, block, storages, start=start,
+        recurrence=recurrence, native=body.region.native, temporaries=tuple(body.region.temporaries),
+    )  # fmt: skip
+    for o in outputs:
+        region.buffer_levels[f"b{o.buffer}"] = level + 1
+        region.temporaries.append(o.buffer)
+    if spec.until:
+        region.buffer_levels[f"d{slots.done}"] = level + 1
+    done: Int = lowered.dim(slots.done) if spec.until else steps
+    for v, o in zip(node.outputs, outputs):
+        _publish(region, v, o, done)
+    region.values[id(node.outputs[-1])] = (lowered.as_expr(done),)
+    region.shapes[id(node.outputs[-1])] = ()
+    return [loop]
+
+
+def is_free(region: Region, v: Variable) -> bool:
+    """Whether a 0-d variable is made of constants and sizes only, so that it needs no memory."""
+    return v.ndim == 0 and not any(name[0] in "brt" for name in region.element(v, ()).reads)
+
+
+def _output(region: Region, node: Apply, spec: ScanSpec, k: int) -> ScanOutput:
+    from .._core import ring_slots
+
+    is_state = k < len(spec.states)
+    depth = spec.depths[k] if is_state else 0
+    keep = spec.keep[k]
+    dtype = node.outputs[k].dtype
+    # Only the table entry: the core allocates storages, and decides how many slots they have.
+    buffer = region.program.buffer(f"{spec.name}: {spec.labels[k]}", dtype)
+    slots = None if keep is None else ring_slots(keep, depth)
+    shape = region.shape(node.inputs[1 + spec.sequences + k])[1:] if is_state else None
+    return ScanOutput(spec.labels[k], buffer, dtype, depth, keep, slots, shape)
+
+
+def _storage(region: Region, body: Region, o: ScanOutput) -> Storage:
+    from .region import itemsize
+
+    assert o.shape is not None
+    if body.data_level(o.shape) >= 0:
+        raise UserValueError(
+            f"output '{o.label}' of a scan: its shape depends on values computed in the step, so its steps cannot be "
+            "stacked; give it one shape for all steps (a mask times the value, for instance)"
+        )
+    size = region.slot(lowered.mul(o.row, itemsize(o.dtype)))
+    return Storage(o.buffer, size, o.depth, o.depth, -1 if o.keep is None else o.keep)
+
+
+def _lower_body(region: Region, node: Apply, outputs: list[ScanOutput], slots: LoopSlots) -> Body:
+    """The body as one kernel per block if it can be, else as a list of instructions per step."""
+    spec = spec_of(node)
+    shapes = [o.shape for o in outputs]
+    if not any(isinstance(n.op.lower, (Library, RegionRule)) for n in toposort(spec.outputs, spec.inputs)):
+        state = region.program.snapshot()
+        try:
+            return Body(region, node, outputs, slots, native=True)
+        except NotNative:
+            region.program.restore(state)
+            for o, shape in zip(outputs, shapes):
+                o.shape = shape
+    return Body(region, node, outputs, slots, native=False)
+
+
+def _publish(region: Region, v: Variable, o: ScanOutput, done: Int) -> None:
+    """Make the stored steps of an output readable in the enclosing region."""
+    assert o.shape is not None
+    inner = strides(o.shape)
+    if o.keep is None:
+        region.shapes[id(v)] = (done, *o.shape)
+        region.values[id(v)] = View(
+            o.buffer, lowered.mul(o.row, o.depth), (done, *o.shape), (o.row, *inner), o.dtype
+        )
+        return
+    kept = lowered.minimum(o.keep, done)
+    region.shapes[id(v)] = (kept, *o.shape)
+    assert o.slots is not None
+    # The oldest kept step; the extra turn keeps the dividend of the mod from going below zero.
+    first = lowered.maximum(lowered.add(lowered.sub(done, kept), o.depth), 0)
+    if o.keep <= 1:
+        last = lowered.mod(lowered.maximum(lowered.add(done, o.depth - 1 + o.slots), 0), o.slots)
+        region.values[id(v)] = View(
+            o.buffer, lowered.mul(last, o.row), (kept, *o.shape), (o.row, *inner), o.dtype
+        )
+        return
+
+    def element(index: Sequence[Int]) -> lowered.Expr:
+        slot = lowered.mod(lowered.add(first, index[0]), o.slots or 1)
+        at = lowered.mul(slot, o.row)
+        for i, stride in zip(index[1:], inner):
+            at = lowered.add(at, lowered.mul(i, stride))
+        return lowered.load(o.buffer, at, o.dtype)
+
+    region.values[id(v)] = element

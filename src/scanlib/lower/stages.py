@@ -1,0 +1,186 @@
+"""Statements that put whole variables into memory."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from .. import lowered
+from ..graph import Apply, Variable
+from ..lowered import Assign, Expr, Int, Statement, Store
+from ..ops.base import Contract, Reduce, Reshape, Stages, Unbroadcast
+from .context import ApplyContext
+from .program import View
+from .pull import broadcast_index, full_index, reduced_axes
+
+if TYPE_CHECKING:
+    from .region import Region
+
+
+def indices(shape: Sequence[Int]) -> list[tuple[int, ...]]:
+    """Every index of a static shape, in C order."""
+    return list(itertools.product(*(range(d) for d in shape if isinstance(d, int))))
+
+
+def fill(region: Region, v: Variable, target: View) -> list[Statement]:
+    """Statements that store every element of `v` in `target`."""
+    rule = v.owner.op.lower if v.owner is not None else None
+    if id(v) not in region.values and v.owner is not None:
+        if isinstance(rule, Reduce):
+            return _reduce(region, v.owner, rule, target)
+        if isinstance(rule, Unbroadcast):
+            return _unbroadcast(region, v.owner, target)
+        if isinstance(rule, Contract):
+            return _contract(region, v.owner, target)
+    return copy(region, v, target)
+
+
+def copy(region: Region, v: Variable, target: View) -> list[Statement]:
+    def body(index: tuple[Int, ...]) -> list[Statement]:
+        return [Store(target.buffer, target.position(index), region.element(v, index))]
+
+    return region.loop(target.shape, body)
+
+
+def reshape_input(region: Region, node: Apply) -> None:
+    """Give the input of a Reshape contiguous memory, so that the result is a view of it."""
+    if not isinstance(node.op.lower, Reshape):
+        return
+    source = node.inputs[0]
+    if region.view(source) is None and region.owns(source):
+        region.memory(source)
+
+
+def fill_stages(region: Region, node: Apply) -> None:
+    """Run a row's own statements into fresh memory for every output."""
+    rule = node.op.lower
+    assert isinstance(rule, Stages)
+    level = max(0, region.level(node.outputs[0]))
+    targets = []
+    for k, v in enumerate(node.outputs):
+        if len(region.shapes[id(v)]) != v.ndim:
+            region.shapes[id(v)] = rule_capacity(region, node, k)
+        targets.append(region.target(v, level))
+        region.values[id(v)] = targets[-1]
+    region.kernels.setdefault(level, []).extend(rule.statements(ApplyContext(region, node, targets)))
+
+
+def rule_capacity(region: Region, node: Apply, k: int) -> tuple[Int, ...]:
+    """Room for an output whose length depends on data: one entry per element of input 0."""
+    size: Int = 1
+    for d in region.shape(node.inputs[0]):
+        size = lowered.mul(size, d)
+    return (size,) * node.outputs[k].ndim
+
+
+def _accumulate(
+    region: Region, dtype: str, start: Expr, combine: str, extents: Sequence[Int], term: object, store: object
+) -> list[Statement]:
+    """register = start; loops over `extents` combine term(index) into it; then store(register)."""
+    name = region.program.unique("a")
+    register = lowered.register(name, dtype)
+
+    def body(inner: tuple[Int, ...]) -> list[Statement]:
+        value = lowered.cast(term(inner), dtype)  # type: ignore[operator]
+        return [Assign((name,), (lowered.expr(combine, (register, value), dtype),))]
+
+    loops = region.loop(extents, body)
+    return [Assign((name,), (start,)), *loops, store(register)]  # type: ignore[operator]
+
+
+def _reduce(region: Region, node: Apply, rule: Reduce, target: View) -> list[Statement]:
+    source = node.inputs[0]
+    axes, keepdims = reduced_axes(node)
+    dtype = rule.accumulate(source.dtype)
+    shape = region.shape(source)
+    extents = [shape[a] for a in axes]
+    start = lowered.constant(rule.start(dtype), dtype)
+    # A sum may be reassociated so that it runs in vector registers; see docs/decisions.md.
+    combine = f"reassociated_{rule.combine}" if rule.combine in ("add", "mul") and dtype[0] == "f" else rule.combine
+    if source.ndim - 1 not in axes and axes and dtype == target.dtype and not isinstance(shape[-1], int):
+        return _reduce_rows(region, node, rule.combine, target, start)
+
+    def body(out: tuple[Int, ...]) -> list[Statement]:
+        def term(inner: tuple[Int, ...]) -> Expr:
+            return region.element(source, full_index(source.ndim, axes, keepdims, out, inner))
+
+        def store(total: Expr) -> Statement:
+            return Store(target.buffer, target.position(out), lowered.cast(total, target.dtype))
+
+        return _accumulate(region, dtype, start, combine, extents, term, store)
+
+    return region.loop(target.shape, body)
+
+
+def _reduce_rows(region: Region, node: Apply, combine: str, target: View, start: Expr) -> list[Statement]:
+    """A reduction over leading axes: whole rows are combined into the result, the last axis innermost."""
+    source = node.inputs[0]
+    axes, keepdims = reduced_axes(node)
+    shape = region.shape(source)
+    kept = [a for a in range(source.ndim) if a not in axes]
+
+    def clear(out: tuple[Int, ...]) -> list[Statement]:
+        return [Store(target.buffer, target.position(out), start)]
+
+    def body(index: tuple[Int, ...]) -> list[Statement]:
+        at: list[Int] = [0] * source.ndim
+        for axis, i in zip([*axes, *kept], index):
+            at[axis] = i
+        out = [0 if a in axes else at[a] for a in range(source.ndim) if keepdims or a not in axes]
+        value = lowered.cast(region.element(source, tuple(at)), target.dtype)
+        total = lowered.expr(combine, (target.at(out), value), target.dtype)
+        return [Store(target.buffer, target.position(out), total)]
+
+    return region.loop(target.shape, clear) + region.loop([shape[a] for a in [*axes, *kept]], body)
+
+
+def _unbroadcast(region: Region, node: Apply, target: View) -> list[Statement]:
+    """Sum the cotangent over every axis the operand did not have or had with length 1."""
+    source, like = node.inputs
+    shape, narrow = region.shape(source), region.shape(like)
+    lead = len(shape) - len(narrow)
+    dtype = source.dtype
+    extents: list[Int] = list(shape[:lead])
+    for d, wide in zip(narrow, shape[lead:]):
+        extents.append(lowered.choose(lowered.compare("eq", d, 1), wide, 1))
+
+    def body(out: tuple[Int, ...]) -> list[Statement]:
+        def term(inner: tuple[Int, ...]) -> Expr:
+            at = [*inner[:lead], *(lowered.add(o, i) for o, i in zip(out, inner[lead:]))]
+            return region.element(source, tuple(at))
+
+        def store(total: Expr) -> Statement:
+            return Store(target.buffer, target.position(out), total)
+
+        return _accumulate(region, dtype, lowered.constant(0, dtype), "reassociated_add", extents, term, store)
+
+    return region.loop(target.shape, body)
+
+
+def _contract(region: Region, node: Apply, target: View) -> list[Statement]:
+    """A small static product as loops: rows of the result accumulate multiples of rows of the right operand."""
+    a, b = node.inputs
+    dtype = target.dtype
+    inner = region.shape(a)[-1]
+    for operand in (a, b):
+        if region.view(operand) is None and not isinstance(region.values.get(id(operand)), tuple):
+            region.memory(operand)
+    batch = target.shape[:-2]
+
+    def clear(out: tuple[Int, ...]) -> list[Statement]:
+        return [Store(target.buffer, target.position(out), lowered.constant(0, dtype))]
+
+    def body(index: tuple[Int, ...]) -> list[Statement]:
+        *outer, i, k, j = index
+        left = (*broadcast_index(region.shape(a)[:-2], outer, batch), i, k)
+        right = (*broadcast_index(region.shape(b)[:-2], outer, batch), k, j)
+        term = lowered.expr("mul", (_at(region, a, left, dtype), _at(region, b, right, dtype)), dtype)
+        out = (*outer, i, j)
+        return [Store(target.buffer, target.position(out), lowered.expr("add", (target.at(out), term), dtype))]
+
+    return region.loop(target.shape, clear) + region.loop([*target.shape[:-1], inner, target.shape[-1]], body)
+
+
+def _at(region: Region, v: Variable, index: tuple[Int, ...], dtype: str) -> Expr:
+    return lowered.cast(region.element(v, index), dtype)
