@@ -1,7 +1,7 @@
 """Accumulations along an axis: cumsum, cumprod, and the linear recurrence that their gradients are made of.
 
-Parameters of each: `axis`; `reverse`: from the last element to the first; `exclusive`: the result at an element
-leaves that element out.  With these three rows every derivative of every order is again made of them.
+Parameters of each: `axis`; `reverse`: from the last element to the first; `exclusive`: the result at an
+element leaves that element out.  With these three rows every derivative of every order is again made of them.
 """
 
 from __future__ import annotations
@@ -54,7 +54,9 @@ def _combine(op: str) -> Callable[[Expr, Sequence[Expr]], Expr]:
     return lambda value, elements: lowered.expr(op, (value, elements[0]), value.dtype)
 
 
-def _directed(params: Params, arrays: Sequence[np.ndarray], function: Callable[..., np.ndarray], start: int) -> Any:
+def _directed(
+    params: Params, arrays: Sequence[np.ndarray], function: Callable[..., np.ndarray], start: int
+) -> Any:
     """`function(*arrays)` accumulates along axis 0; applied along the axis, in the direction asked for."""
     arrays = [np.moveaxis(a, params["axis"], 0) for a in arrays]
     if params["reverse"]:
@@ -81,8 +83,9 @@ def _opposite(params: Params) -> dict[str, Any]:
 
 def _sum_gradient(node: Apply, cotangents: Cotangents) -> Sequence[Variable | None]:
     (g,) = cotangents
-    flows = g is not None and is_float(node.inputs[0].dtype)
-    return [cumsum(g, **_opposite(node.params)) if flows else None]
+    if g is None or not is_float(node.inputs[0].dtype):
+        return [None]
+    return [cumsum(g, **_opposite(node.params))]
 
 
 def _sum_forward(node: Apply, tangents: Cotangents) -> Sequence[Variable | None]:
@@ -119,7 +122,8 @@ cumsum = Op("cumsum", _infer, _sum_reference, _stages(0, _combine("add")), _sum_
 cumprod = Op("cumprod", _infer, _prod_reference, _stages(1, _combine("mul")), _prod_gradient, _prod_forward)
 
 
-# linear_recurrence(a, b): s[k] = a[k] s[k-1] + b[k], from s[-1] = 0.  Both inputs have one float dtype and shape.
+# linear_recurrence(a, b): s[k] = a[k] s[k-1] + b[k], from s[-1] = 0.  Both inputs have one float dtype and
+# one shape.
 
 
 def _recurrence_infer(ctx: Inference) -> Sequence[tuple[str, Shape]]:

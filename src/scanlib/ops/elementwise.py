@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Union
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from ..lowered import Expr
 from . import special
 from .base import Cotangents, Inference, Op, Params, Pointwise, is_float, result_dtype
 
-Flow = Union[Callable[..., Variable], None]
+Flow = Callable[..., Variable] | None
 Dtypes = Callable[[Sequence[str]], "tuple[tuple[str, ...], str]"]
 
 
@@ -67,7 +67,11 @@ def infer(name: str, rule: Dtypes, kinds: str) -> Callable[[Inference], Sequence
             raise UserTypeError(f"{_call(name, ctx)}: not defined for these dtypes; cast first") from error
         if kind(arguments[-1]) not in kinds:
             raise UserTypeError(f"{_call(name, ctx)}: not defined for {arguments[-1]}; cast first")
-        shape = ctx.broadcast([ctx.shape(i) for i in count], _call(name, ctx)) if len(dtypes) > 1 else ctx.shape(0)
+        shape = (
+            ctx.broadcast([ctx.shape(i) for i in count], _call(name, ctx))
+            if len(dtypes) > 1
+            else ctx.shape(0)
+        )
         return [(output, shape)]
 
     return inferred
@@ -85,7 +89,7 @@ def gradient(flows: Sequence[Flow]) -> Callable[[Apply, Cotangents], Sequence[Va
     def rule(node: Apply, cotangents: Cotangents) -> Sequence[Variable | None]:
         (g,) = cotangents
         results: list[Variable | None] = []
-        for x, flow in zip(node.inputs, flows):
+        for x, flow in zip(node.inputs, flows, strict=False):
             if g is None or flow is None or not is_float(x.dtype):
                 results.append(None)
             else:
@@ -98,7 +102,7 @@ def gradient(flows: Sequence[Flow]) -> Callable[[Apply, Cotangents], Sequence[Va
 def forward(flows: Sequence[Flow]) -> Callable[[Apply, Cotangents], Sequence[Variable | None]]:
     def rule(node: Apply, tangents: Cotangents) -> Sequence[Variable | None]:
         total: Variable | None = None
-        for t, flow in zip(tangents, flows):
+        for t, flow in zip(tangents, flows, strict=False):
             if t is not None and flow is not None and is_float(node.output.dtype):
                 part = flow(t, *node.inputs, node.output)
                 total = part if total is None else add(total, part)
@@ -155,7 +159,7 @@ def elementwise(
 
     def reference(params: Params, *arrays: np.ndarray) -> Any:
         arguments, output = rule([a.dtype.name for a in arrays])
-        made = function(*(a.astype(d) for a, d in zip(arrays, arguments)))
+        made = function(*(a.astype(d) for a, d in zip(arrays, arguments, strict=True)))
         return np.asarray(made).astype(output)
 
     flows = [None] * 3 if flows is None else list(flows)
@@ -295,7 +299,10 @@ pow = elementwise(
     ufunc_dtypes(np.power),
 )
 neg = elementwise(
-    "neg", np.negative, {"f": "fneg {t} {0}", **_integers("sub {t} zeroinitializer, {0}")}, [lambda t, x, out: -t]
+    "neg",
+    np.negative,
+    {"f": "fneg {t} {0}", **_integers("sub {t} zeroinitializer, {0}")},
+    [lambda t, x, out: -t],
 )
 abs = elementwise(
     "abs",
@@ -303,7 +310,7 @@ abs = elementwise(
     {"f": _intrinsic("fabs"), "i": "call {t} @llvm.abs.{m}({t} {0}, i1 false)"},
     [lambda t, x, out: t * sign(x)],
 )
-sign = elementwise("sign", np.sign, {"f": _math("sign"), **_integers(_math("sign"))}, [zero_flow])
+sign: Op = elementwise("sign", np.sign, {"f": _math("sign"), **_integers(_math("sign"))}, [zero_flow])
 
 
 def _share(wins: Op) -> tuple[Flow, Flow]:
@@ -326,7 +333,9 @@ ge = comparison("ge", np.greater_equal, "oge", "sge", "uge")
 logical_and = elementwise("logical_and", np.logical_and, {"b": _instruction("and")}, None, logical)
 logical_or = elementwise("logical_or", np.logical_or, {"b": _instruction("or")}, None, logical)
 logical_xor = elementwise("logical_xor", np.logical_xor, {"b": _instruction("xor")}, None, logical)
-logical_not = elementwise("logical_not", np.logical_not, {"b": "icmp eq {t} {0}, zeroinitializer"}, None, logical)
+logical_not = elementwise(
+    "logical_not", np.logical_not, {"b": "icmp eq {t} {0}, zeroinitializer"}, None, logical
+)
 isnan = elementwise(
     "isnan", np.isnan, {"f": "fcmp uno {t} {0}, {0}"}, None, lambda d: (ufunc_dtypes(np.exp)(d)[0], "bool")
 )
@@ -368,13 +377,13 @@ log2 = unary("log2", np.log2, lambda t, x, out: t / (x * math.log(2)))
 log10 = unary("log10", np.log10, lambda t, x, out: t / (x * math.log(10)))
 log1p = unary("log1p", np.log1p, lambda t, x, out: t / (x + 1))
 sin = unary("sin", np.sin, lambda t, x, out: t * cos(x))
-cos = unary("cos", np.cos, lambda t, x, out: -t * sin(x))
+cos: Op = unary("cos", np.cos, lambda t, x, out: -t * sin(x))
 tan = unary("tan", np.tan, lambda t, x, out: t * (1 + out * out))
 arcsin = unary("arcsin", np.arcsin, lambda t, x, out: t / _sqrt((1 - x) * (1 + x)))
 arccos = unary("arccos", np.arccos, lambda t, x, out: -t / _sqrt((1 - x) * (1 + x)))
 arctan = unary("arctan", np.arctan, lambda t, x, out: t / (1 + x * x))
 sinh = unary("sinh", np.sinh, lambda t, x, out: t * cosh(x))
-cosh = unary("cosh", np.cosh, lambda t, x, out: t * sinh(x))
+cosh: Op = unary("cosh", np.cosh, lambda t, x, out: t * sinh(x))
 tanh = unary("tanh", np.tanh, lambda t, x, out: t * (1 - out * out))
 arcsinh = unary("arcsinh", np.arcsinh, lambda t, x, out: t / _sqrt(x * x + 1))
 arccosh = unary("arccosh", np.arccosh, lambda t, x, out: t / _sqrt((x - 1) * (x + 1)))
@@ -393,8 +402,8 @@ erf = special_function("erf", special.erf, lambda t, x, out: t * (2 / math.sqrt(
 erfc = special_function("erfc", special.erfc, lambda t, x, out: -t * (2 / math.sqrt(math.pi)) * exp(-x * x))
 gamma = special_function("gamma", special.gamma, lambda t, x, out: t * out * psi(x))
 gammaln = special_function("gammaln", special.gammaln, lambda t, x, out: t * psi(x))
-psi = special_function("psi", special.psi, lambda t, x, out: t * tri_gamma(x))
-tri_gamma = special_function("tri_gamma", special.tri_gamma, None, differentiable=False)
+psi: Op = special_function("psi", special.psi, lambda t, x, out: t * tri_gamma(x))
+tri_gamma: Op = special_function("tri_gamma", special.tri_gamma, None, differentiable=False)
 
 
 # Conversions and choice: forms of Expr themselves.

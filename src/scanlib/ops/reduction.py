@@ -138,8 +138,11 @@ def _spread_forward(node: Apply, tangents: Cotangents) -> Sequence[Variable | No
     return [None if t is None else spread(t, node.inputs[1], **node.params)]
 
 
-# spread(g, x; axes, keepdims): g, shaped as the reduction of x, repeated along the axes; of x only the shape is used.
-spread = Op("spread", _spread_infer, _spread_reference, Affine(_spread_axes), _spread_gradient, _spread_forward)
+# spread(g, x; axes, keepdims): g, shaped as the reduction of x, repeated along the axes.  Of x only the shape
+# is used.
+spread = Op(
+    "spread", _spread_infer, _spread_reference, Affine(_spread_axes), _spread_gradient, _spread_forward
+)
 
 
 # sum, prod, max, min.
@@ -258,7 +261,9 @@ def _arg_stages(comparison: str) -> Stages:
                 if is_float(dtype):
                     nan = lowered.expr("isnan", (value,), "bool")
                     number = lowered.expr("eq", (best, best), "bool")
-                    better = lowered.logical("logical_or", better, lowered.logical("logical_and", nan, number))
+                    better = lowered.logical(
+                        "logical_or", better, lowered.logical("logical_and", nan, number)
+                    )
                 return [
                     set_place(lowered.select(better, lowered.as_expr(index[0]), place)),
                     set_best(lowered.select(better, value, best)),

@@ -99,8 +99,8 @@ def reciprocal(x: Any) -> Variable:
 def pow(x: Any, y: Any) -> Variable:
     """x ** y, elementwise with broadcasting.
 
-    A constant integer exponent up to 8 becomes products, 0.5 a square root.  Integers to a negative power give
-    the truncated inverse when the exponent is not known before running, and UserValueError when it is.
+    A constant integer exponent up to 8 becomes products, 0.5 a square root.  Integers to a negative power
+    give the truncated inverse when the exponent is not known before running, and UserValueError when it is.
     """
     x, y = as_operands(x, y)
     dtype = rows.ufunc_dtypes(np.power)((x.dtype, y.dtype))[1]

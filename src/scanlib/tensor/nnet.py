@@ -81,7 +81,7 @@ def sigmoid_binary_crossentropy(output: Any, target: Any) -> Variable:
 
 
 def categorical_crossentropy(coding: Any, target: Any) -> Variable:
-    """The crossentropy of each row of `coding` (probabilities) with `target`: class numbers, or rows of weights.
+    """The crossentropy of each row of probabilities with `target`: class numbers, or rows of weights.
 
     Shapes: (n, classes) with (n,) or (n, classes); gives (n,).
     """
@@ -99,6 +99,6 @@ logsoftmax = log_softmax
 
 __all__ = [
     "binary_crossentropy", "categorical_crossentropy", "elu", "hard_sigmoid", "log_sigmoid", "log_softmax",
-    "logsoftmax", "logsumexp", "relu", "sigmoid", "sigmoid_binary_crossentropy", "softmax", "softplus", "softsign",
-    "ultra_fast_sigmoid",
+    "logsoftmax", "logsumexp", "relu", "sigmoid", "sigmoid_binary_crossentropy", "softmax", "softplus",
+    "softsign", "ultra_fast_sigmoid",
 ]  # fmt: skip

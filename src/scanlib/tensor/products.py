@@ -80,7 +80,7 @@ def tensordot(x: Any, y: Any, axes: Any = 2) -> Variable:
     """
     x, y = _operands(x, y)
     first, second = _paired_axes(x, y, axes)
-    for i, j in zip(first, second):
+    for i, j in zip(first, second, strict=True):
         _require_equal(x, i, y, j, "tensordot")
     free_x = [a for a in range(x.ndim) if a not in first]
     free_y = [a for a in range(y.ndim) if a not in second]
@@ -158,11 +158,15 @@ def batched_dot(x: Any, y: Any) -> Variable:
     x, y = _operands(x, y)
     for v in (x, y):
         if not 1 <= v.ndim <= 3:
-            raise UserTypeError(f"batched_dot: '{describe(v)}' has {v.ndim} dimensions ({v.type}), expected 1 to 3")
+            raise UserTypeError(
+                f"batched_dot: '{describe(v)}' has {v.ndim} dimensions ({v.type}), expected 1 to 3"
+            )
     _require_equal(x, 0, y, 0, "batched_dot")
     if x.ndim == 1 or y.ndim == 1:
         ndim = max(x.ndim, y.ndim)
-        return elementwise.mul(*(dimshuffle(v, order=(*range(v.ndim), *"x" * (ndim - v.ndim))) for v in (x, y)))
+        return elementwise.mul(
+            *(dimshuffle(v, order=(*range(v.ndim), *"x" * (ndim - v.ndim))) for v in (x, y))
+        )
     a = dimshuffle(x, order=(0, "x", 1)) if x.ndim == 2 else x
     b = dimshuffle(y, order=(0, 1, "x")) if y.ndim == 2 else y
     result = contract(a, b)

@@ -36,7 +36,7 @@ def normalize_axis(axis: Any, x: Variable, what: str) -> int:
         raise UserTypeError(f"{what} of '{describe(x)}': axis must be an int known now, got {axis!r}")
     if not -x.ndim <= position < x.ndim:
         raise UserValueError(
-            f"{what} of '{describe(x)}': axis {position} does not exist, it has {x.ndim} dimension(s) ({x.type})"
+            f"{what} of '{describe(x)}': there is no axis {position}, it has {x.ndim} dimension(s) ({x.type})"
         )
     return position % x.ndim
 
@@ -160,7 +160,9 @@ def _arg(row: Op, x: Any, axis: Any, keepdims: bool) -> Variable:
 
 
 def _flat(x: Variable) -> Variable:
-    return x if x.ndim == 1 else reshape(x, int_constant(-1) if None in x.type.shape else int_constant(_size(x)))
+    return (
+        x if x.ndim == 1 else reshape(x, int_constant(-1) if None in x.type.shape else int_constant(_size(x)))
+    )
 
 
 def _size(x: Variable) -> int:
@@ -168,7 +170,7 @@ def _size(x: Variable) -> int:
 
 
 def argmax(x: Any, axis: Any = None, keepdims: bool = False) -> Variable:
-    """The place (int64) of the first largest element along `axis`, of the flattened array for None; a NaN wins."""
+    """The place (int64) of the first largest element along `axis` (None: of the flattened array); a NaN wins."""
     return _arg(rows.argmax, x, axis, keepdims)
 
 
@@ -226,7 +228,9 @@ def norm(x: Any, ord: Any = 2, axis: Any = None, keepdims: bool = False) -> Vari
     if ord is None or ord == "fro":
         ord = 2
     if isinstance(ord, str):
-        raise UserValueError(f"norm of '{describe(x)}': ord {ord!r} is not one of a number, inf, -inf, None, 'fro'")
+        raise UserValueError(
+            f"norm of '{describe(x)}': ord {ord!r} is not one of a number, inf, -inf, None, 'fro'"
+        )
     if ord == 2:
         return elementwise.sqrt(sum(x * x, axis, keepdims=keepdims))
     size = elementwise.abs(x)
@@ -288,6 +292,6 @@ def log_softmax(x: Any, axis: Any = -1) -> Variable:
 
 
 __all__ = [
-    "all", "any", "argmax", "argmin", "cumprod", "cumsum", "log_softmax", "logsumexp", "max", "max_and_argmax",
-    "mean", "min", "norm", "prod", "ptp", "softmax", "std", "sum", "var",
+    "all", "any", "argmax", "argmin", "cumprod", "cumsum", "log_softmax", "logsumexp", "max",
+    "max_and_argmax", "mean", "min", "norm", "prod", "ptp", "softmax", "std", "sum", "var",
 ]  # fmt: skip

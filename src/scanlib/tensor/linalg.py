@@ -1,0 +1,173 @@
+"""Linear algebra and sorting of the user.  Matrices are the last two axes; axes before them are a batch.
+
+Integers are cast to float64.  A singular or indefinite matrix is a user error when the function runs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..errors import UserTypeError, UserValueError
+from ..graph import Variable, describe
+from ..ops import elementwise
+from ..ops import linalg as rows
+from ..ops import sort as sort_rows
+from ..ops.base import Op, is_float, result_dtype
+from ..ops.shape import dimshuffle
+from .products import _padded, dot
+from .reductions import _flat, normalize_axis
+from .types import as_tensor_variable
+
+
+def _matrix(x: Any, what: str) -> Variable:
+    x = as_tensor_variable(x)
+    if x.ndim < 2:
+        raise UserTypeError(
+            f"{what}: '{describe(x)}' has {x.ndim} dimension(s) ({x.type}), expected at least 2"
+        )
+    return x if is_float(x.dtype) else elementwise.to_dtype(x, "float64")
+
+
+# Solving.
+
+
+def _solve(row: Op, a: Any, b: Any, **params: Any) -> Variable:
+    a, b = _matrix(a, row.name), as_tensor_variable(b)
+    if b.ndim == 0:
+        raise UserTypeError(
+            f"{row.name}: the right side '{describe(b)}' is a scalar, expected a vector or more"
+        )
+    dtype = result_dtype(a.dtype, b.dtype)
+    a, right = elementwise.to_dtype(a, dtype), elementwise.to_dtype(b, dtype)
+    if b.ndim == 1:
+        right = dimshuffle(right, order=(0, "x"))
+    ndim = max(a.ndim, right.ndim)
+    x = row(_padded(a, ndim), _padded(right, ndim), **params)
+    return dimshuffle(x, order=tuple(range(ndim - 1))) if b.ndim == 1 else x
+
+
+def solve(a: Any, b: Any) -> Variable:
+    """x with a x = b.  Shapes: a (…, n, n); b (n,) or (…, n, k); x as b, batch axes broadcast."""
+    return _solve(rows.solve, a, b)
+
+
+def solve_triangular(
+    a: Any, b: Any, trans: Any = 0, lower: bool = False, unit_diagonal: bool = False
+) -> Variable:
+    """x with a x = b (`trans` 1 or "T": aᵀ x = b), reading one triangle of `a` only; shapes as for solve.
+
+    `unit_diagonal`: the diagonal of `a` is taken as 1 and not read.
+    """
+    if trans not in (0, 1, 2, "N", "T", "C"):
+        raise UserValueError(f"solve_triangular: trans is {trans!r}, expected 0 or 'N', 1 or 'T', 2 or 'C'")
+    transpose = trans not in (0, "N")
+    params = {"lower": bool(lower), "transpose": transpose, "unit_diagonal": bool(unit_diagonal)}
+    return _solve(rows.solve_triangular, a, b, **params)
+
+
+def solve_lower_triangular(a: Any, b: Any) -> Variable:
+    """solve_triangular of a lower triangle."""
+    return solve_triangular(a, b, lower=True)
+
+
+def solve_upper_triangular(a: Any, b: Any) -> Variable:
+    """solve_triangular of an upper triangle."""
+    return solve_triangular(a, b, lower=False)
+
+
+# Factorizations and functions of matrices.
+
+
+def cholesky(a: Any, lower: bool = True) -> Variable:
+    """The lower triangular L with L Lᵀ = a, reading the lower triangle of `a`;
+    or (lower=False) the upper triangular U with Uᵀ U = a, reading the upper one.
+
+    The gradient lies in the triangle that is read.
+    """
+    return rows.cholesky(_matrix(a, "cholesky"), lower=bool(lower))
+
+
+def inv(a: Any) -> Variable:
+    """The inverse matrix."""
+    return rows.inv(_matrix(a, "inv"))
+
+
+def det(a: Any) -> Variable:
+    """The determinant; its gradient needs a regular matrix."""
+    return rows.det(_matrix(a, "det"))
+
+
+def slogdet(a: Any) -> tuple[Variable, Variable]:
+    """(sign of the determinant, logarithm of its absolute value)."""
+    sign, size = rows.slogdet.apply([_matrix(a, "slogdet")], {}).outputs
+    return sign, size
+
+
+def eigh(a: Any, UPLO: str = "L") -> tuple[Variable, Variable]:
+    """(ascending eigenvalues, eigenvectors in columns) of the symmetric matrix of one triangle ("L": the lower).
+
+    Derivatives need distinct eigenvalues; the gradient lies in the triangle that is read.
+    """
+    if UPLO not in ("L", "U"):
+        raise UserValueError(f"eigh: UPLO is {UPLO!r}, expected 'L' or 'U'")
+    w, v = rows.eigh.apply([_matrix(a, "eigh")], {"lower": UPLO == "L"}).outputs
+    return w, v
+
+
+def eigvalsh(a: Any, UPLO: str = "L") -> Variable:
+    """The eigenvalues of eigh."""
+    return eigh(a, UPLO)[0]
+
+
+def qr(a: Any, mode: str = "reduced") -> Any:
+    """(q, r) with q r = a, q with orthonormal columns and r upper triangular; `mode` "r" gives r only.
+
+    Shapes for a (…, m, n): "reduced" q (…, m, k), r (…, k, n) with k = min(m, n); "complete" k = m.
+    The gradient is defined for "reduced" (or "r") and m >= n.
+    """
+    if mode not in ("reduced", "complete", "r"):
+        raise UserValueError(f"qr: mode is {mode!r}, expected 'reduced', 'complete' or 'r'")
+    q, r = rows.qr.apply([_matrix(a, "qr")], {"complete": mode == "complete"}).outputs
+    return r if mode == "r" else (q, r)
+
+
+def matrix_dot(*matrices: Any) -> Variable:
+    """The product of several matrices, from the left."""
+    result = as_tensor_variable(matrices[0])
+    for m in matrices[1:]:
+        result = dot(result, m)
+    return result
+
+
+# Sorting.
+
+
+def _along_last(row: Op, x: Any, axis: int | None) -> Variable:
+    x = as_tensor_variable(x)
+    if axis is None:
+        return row(_flat(x))
+    position = normalize_axis(axis, x, row.name)
+    if position == x.ndim - 1:
+        return row(x)
+    order = list(range(x.ndim))
+    order[position], order[-1] = order[-1], order[position]
+    swapped = tuple(order)
+    return dimshuffle(row(dimshuffle(x, order=swapped)), order=swapped)
+
+
+def sort(x: Any, axis: int | None = -1) -> Variable:
+    """The elements in ascending order along `axis` (None: of the flattened array), NaN last."""
+    return _along_last(sort_rows.sort, x, axis)
+
+
+def argsort(x: Any, axis: int | None = -1) -> Variable:
+    """The indices (int64) that sort along `axis`; equal elements keep their order, NaN is last."""
+    return _along_last(sort_rows.argsort, x, axis)
+
+
+matrix_inverse = inv
+
+__all__ = [
+    "argsort", "cholesky", "det", "eigh", "eigvalsh", "inv", "matrix_dot", "matrix_inverse", "qr", "slogdet",
+    "solve", "solve_lower_triangular", "solve_triangular", "solve_upper_triangular", "sort",
+]  # fmt: skip
