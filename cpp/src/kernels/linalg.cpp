@@ -1,8 +1,0 @@
-// linalg.cpp: rows of this family of library kernels.
-#include "kernels/tables.hpp"
-
-namespace scanlib {
-
-void append_linalg_kernels(std::vector<LibraryKernel>&) {}
-
-}  // namespace scanlib

@@ -1,0 +1,35 @@
+// isa.hpp: what the linear algebra files share.  Each of them is compiled once per instruction set, with
+// SCANLIB_ISA naming the namespace and Eigen renamed (-DEigen=...), so that no inline function leaks from a newer
+// instruction set into an older one.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "scanlib/library.hpp"
+
+namespace scanlib {
+
+struct LinalgRows {
+  const LibraryKernel* first;
+  std::size_t count;
+};
+
+namespace SCANLIB_ISA {
+
+LinalgRows linalg_rows() noexcept;
+
+Status matmul(const Tensor* operands, std::size_t count, const std::int64_t* parameters);
+
+Status solve(const Tensor* operands, std::size_t count, const std::int64_t* parameters);
+Status solve_triangular(const Tensor* operands, std::size_t count, const std::int64_t* parameters);
+Status inv(const Tensor* operands, std::size_t count, const std::int64_t* parameters);
+Status det(const Tensor* operands, std::size_t count, const std::int64_t* parameters);
+Status slogdet(const Tensor* operands, std::size_t count, const std::int64_t* parameters);
+Status cholesky(const Tensor* operands, std::size_t count, const std::int64_t* parameters);
+Status qr(const Tensor* operands, std::size_t count, const std::int64_t* parameters);
+Status eigh(const Tensor* operands, std::size_t count, const std::int64_t* parameters);
+Status svd(const Tensor* operands, std::size_t count, const std::int64_t* parameters);
+
+}  // namespace SCANLIB_ISA
+}  // namespace scanlib

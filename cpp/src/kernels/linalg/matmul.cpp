@@ -1,0 +1,304 @@
+// matmul.cpp: batched matrix products.  Batches that are one larger product in disguise are run as one.
+#include <Eigen/Core>
+#include <new>
+#include <type_traits>
+
+#include "kernels/linalg/matrix.hpp"
+
+namespace scanlib {
+namespace SCANLIB_ISA {
+namespace {
+
+constexpr std::int64_t small_product = 4096;  // m * n * k up to which plain loops beat packing
+constexpr int stack_elements = 1024;
+
+// An axis made of several axes, if they can be walked with one stride.
+struct Axis {
+  std::int64_t dim = 1;
+  std::int64_t stride = 0;
+  bool good = true;
+
+  // Puts an axis in front (outside) of this one.
+  void wrap(std::int64_t outer_dim, std::int64_t outer_stride) {
+    if (outer_dim == 1) return;
+    if (dim == 1) {
+      stride = outer_stride;
+    } else if (outer_stride != stride * dim) {
+      good = false;
+    }
+    dim *= outer_dim;
+  }
+};
+
+Axis merge_batch(const Tensor& tensor, int core_axis) {
+  Axis axis;
+  axis.wrap(tensor.dims[core_axis], tensor.strides[core_axis]);
+  for (int i = tensor.ndim - 3; i >= 0; --i) axis.wrap(tensor.dims[i], tensor.strides[i]);
+  return axis;
+}
+
+bool is_broadcast(const Tensor& tensor) {
+  for (int i = 0; i < tensor.ndim - 2; ++i) {
+    if (tensor.dims[i] != 1 && tensor.strides[i] != 0) return false;
+  }
+  return true;
+}
+
+// Scratch for vectors and packed matrices: on the stack when small, on the heap (or nullptr) otherwise.
+template <class T, int Few>
+class Scratch {
+ public:
+  Scratch() = default;
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+  ~Scratch() { delete[] many_; }
+
+  T* take(std::int64_t size) {
+    if (size <= Few) return few_;
+    many_ = new (std::nothrow) T[static_cast<std::size_t>(size)];
+    return many_;
+  }
+
+ private:
+  alignas(64) T few_[Few];
+  T* many_ = nullptr;
+};
+
+// --- plain loops: all dtypes, and small products of floats ---------------------------------------------------------
+
+template <class T>
+T multiply_add(T sum, T a, T b) {
+  if constexpr (std::is_same_v<T, bool>) {
+    return sum || (a && b);
+  } else if constexpr (std::is_integral_v<T>) {  // wraps around, as in NumPy
+    using Wide = std::conditional_t<(sizeof(T) < 4), std::uint32_t, std::make_unsigned_t<T>>;
+    return static_cast<T>(static_cast<Wide>(sum) + static_cast<Wide>(a) * static_cast<Wide>(b));
+  } else {
+    return sum + a * b;
+  }
+}
+
+template <class T>
+void loops(const View<T>& a, const View<T>& b, const View<T>& out, bool accumulate) {
+  const bool contiguous = b.col_stride == 1 && out.col_stride == 1;
+  for (std::int64_t i = 0; i < out.rows; ++i) {
+    T* row = out.data + i * out.row_stride;
+    if (!accumulate) {
+      for (std::int64_t j = 0; j < out.cols; ++j) row[j * out.col_stride] = T{};
+    }
+    for (std::int64_t p = 0; p < a.cols; ++p) {
+      const T factor = a.at(i, p);
+      const T* from = b.data + p * b.row_stride;
+      if (contiguous) {
+        for (std::int64_t j = 0; j < out.cols; ++j) row[j] = multiply_add<T>(row[j], factor, from[j]);
+      } else {
+        for (std::int64_t j = 0; j < out.cols; ++j) {
+          T& to = row[j * out.col_stride];
+          to = multiply_add<T>(to, factor, from[j * b.col_stride]);
+        }
+      }
+    }
+  }
+}
+
+// --- Eigen ---------------------------------------------------------------------------------------------------------
+
+template <class T, int Order>
+using Strided = Eigen::Map<Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Order>, 0, Eigen::OuterStride<>>;
+template <class T, int Order>
+using ConstStrided = Eigen::Map<const Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Order>, 0, Eigen::OuterStride<>>;
+template <class T>
+using Vector = Eigen::Map<Eigen::Matrix<T, Eigen::Dynamic, 1>>;
+template <class T>
+using ConstVector = Eigen::Map<const Eigen::Matrix<T, Eigen::Dynamic, 1>>;
+
+// Eigen reads an outer stride of 0 as "the default", so a broadcast axis longer than 1 does not qualify.
+template <class T>
+bool is_row_major(const View<T>& view) {
+  return (view.col_stride == 1 || view.cols == 1) && (view.row_stride != 0 || view.rows == 1);
+}
+
+template <class T>
+bool is_col_major(const View<T>& view) {
+  return is_row_major(view.transposed());
+}
+
+template <class T>
+ConstStrided<T, Eigen::RowMajor> row_major(const View<T>& view) {
+  const std::int64_t stride = view.rows == 1 ? view.cols : view.row_stride;
+  return {view.data, view.rows, view.cols, Eigen::OuterStride<>(stride)};
+}
+
+template <class T>
+ConstStrided<T, Eigen::ColMajor> col_major(const View<T>& view) {
+  const std::int64_t stride = view.cols == 1 ? view.rows : view.col_stride;
+  return {view.data, view.rows, view.cols, Eigen::OuterStride<>(stride)};
+}
+
+// A row-major copy in `memory`.
+template <class T>
+View<T> packed(const View<T>& view, T* memory) {
+  const View<T> copy{memory, view.rows, view.cols, view.cols, 1};
+  store(copy, [&](std::int64_t row, std::int64_t col) { return view.at(row, col); });
+  return copy;
+}
+
+// out[m] (+)= a[m, k] x[k]
+template <class T>
+bool gemv(const View<T>& a, const T* x, std::int64_t x_stride, T* out, std::int64_t out_stride, bool accumulate) {
+  Scratch<T, stack_elements> x_scratch;
+  Scratch<T, stack_elements> out_scratch;
+  if (x_stride != 1 && a.cols > 1) {
+    T* copy = x_scratch.take(a.cols);
+    if (copy == nullptr) return false;
+    for (std::int64_t i = 0; i < a.cols; ++i) copy[i] = x[i * x_stride];
+    x = copy;
+  }
+  T* target = out;
+  if (out_stride != 1 && a.rows > 1) {
+    target = out_scratch.take(a.rows);
+    if (target == nullptr) return false;
+    for (std::int64_t i = 0; accumulate && i < a.rows; ++i) target[i] = out[i * out_stride];
+  }
+  Vector<T> y(target, a.rows);
+  const ConstVector<T> v(x, a.cols);
+  if (!accumulate) y.setZero();
+  if (is_col_major(a)) {
+    y.noalias() += col_major(a) * v;
+  } else {
+    y.noalias() += row_major(a) * v;
+  }
+  for (std::int64_t i = 0; target != out && i < a.rows; ++i) out[i * out_stride] = target[i];
+  return true;
+}
+
+// out must be column-major, a and b row- or column-major.
+template <class T>
+void gemm(const View<T>& a, const View<T>& b, const View<T>& out, bool accumulate) {
+  const std::int64_t stride = out.cols == 1 ? out.rows : out.col_stride;
+  Strided<T, Eigen::ColMajor> c(out.data, out.rows, out.cols, Eigen::OuterStride<>(stride));
+  if (!accumulate) c.setZero();
+  const bool a_rows = is_row_major(a);
+  const bool b_rows = is_row_major(b);
+  if (a_rows && b_rows) {
+    c.noalias() += row_major(a) * row_major(b);
+  } else if (a_rows) {
+    c.noalias() += row_major(a) * col_major(b);
+  } else if (b_rows) {
+    c.noalias() += col_major(a) * row_major(b);
+  } else {
+    c.noalias() += col_major(a) * col_major(b);
+  }
+}
+
+template <class T>
+bool eigen_product(View<T> a, View<T> b, View<T> out, bool accumulate) {
+  Scratch<T, 1> memory[3];
+  const auto pack = [&](View<T>& view, int slot) {
+    if (is_row_major(view) || is_col_major(view)) return true;
+    T* copy = memory[slot].take(view.rows * view.cols);
+    if (copy != nullptr) view = packed(view, copy);
+    return copy != nullptr;
+  };
+  if (!pack(a, 0) || !pack(b, 1)) return false;
+  if (out.rows == 1) return gemv(b.transposed(), a.data, a.col_stride, out.data, out.col_stride, accumulate);
+  if (out.cols == 1) return gemv(a, b.data, b.row_stride, out.data, out.row_stride, accumulate);
+  View<T> target = out;
+  if (!pack(target, 2)) return false;
+  if (is_col_major(target)) {
+    gemm(a, b, target, accumulate);
+  } else {
+    gemm(b.transposed(), a.transposed(), target.transposed(), accumulate);
+  }
+  if (target.data != out.data) store(out, [&](std::int64_t row, std::int64_t col) { return target.at(row, col); });
+  return true;
+}
+
+template <class T>
+bool product(const View<T>& a, const View<T>& b, const View<T>& out, bool accumulate) {
+  if (out.rows == 0 || out.cols == 0) return true;
+  if constexpr (std::is_floating_point_v<T>) {
+    const bool vector = out.rows == 1 || out.cols == 1;
+    const std::int64_t work = out.rows * out.cols * a.cols;
+    if (a.cols > 0 && work > (vector ? 64 : small_product)) return eigen_product(a, b, out, accumulate);
+  }
+  loops(a, b, out, accumulate);
+  return true;
+}
+
+// --- batches -------------------------------------------------------------------------------------------------------
+
+enum class Merged { no, done, no_memory };
+
+// The operands of one product; the axes that take part in a merge are replaced.
+template <class T>
+Merged merged_product(const Tensor* t, bool accumulate) {
+  const int ndim = t[0].ndim;
+  View<T> a = matrix_of<T>(t[0], 0);
+  View<T> b = matrix_of<T>(t[1], 0);
+  View<T> out = matrix_of<T>(t[2], 0);
+  const auto run = [&] { return product(a, b, out, accumulate) ? Merged::done : Merged::no_memory; };
+  const Axis a_rows = merge_batch(t[0], ndim - 2);
+  const Axis out_rows = merge_batch(t[2], ndim - 2);
+  if (is_broadcast(t[1]) && a_rows.good && out_rows.good && !is_broadcast(t[2])) {
+    a.rows = out.rows = a_rows.dim;
+    a.row_stride = a_rows.stride;
+    out.row_stride = out_rows.stride;
+    return run();
+  }
+  const Axis b_cols = merge_batch(t[1], ndim - 1);
+  const Axis out_cols = merge_batch(t[2], ndim - 1);
+  if (is_broadcast(t[0]) && b_cols.good && out_cols.good && !is_broadcast(t[2])) {
+    b.cols = out.cols = b_cols.dim;
+    b.col_stride = b_cols.stride;
+    out.col_stride = out_cols.stride;
+    return run();
+  }
+  const Axis a_inner = merge_batch(t[0], ndim - 1);
+  const Axis b_inner = merge_batch(t[1], ndim - 2);
+  if (accumulate && is_broadcast(t[2]) && a_inner.good && b_inner.good) {  // a sum over the batch
+    a.cols = b.rows = a_inner.dim;
+    a.col_stride = a_inner.stride;
+    b.row_stride = b_inner.stride;
+    return run();
+  }
+  return Merged::no;
+}
+
+template <class T>
+Status run_products(const Tensor* operands, bool accumulate) {
+  if (operands[0].ndim > 2 && std::is_floating_point_v<T>) {
+    const Merged merged = merged_product<T>(operands, accumulate);
+    if (merged == Merged::no_memory) return Status::out_of_memory;
+    if (merged == Merged::done) return Status::ok;
+  }
+  const int core[] = {2, 2, 2};
+  return for_each_matrix(operands, 3, core, [&](const std::int64_t* offsets) {
+    const bool good = product(matrix_of<T>(operands[0], offsets[0]), matrix_of<T>(operands[1], offsets[1]),
+                              matrix_of<T>(operands[2], offsets[2]), accumulate);
+    return good ? Status::ok : Status::out_of_memory;
+  });
+}
+
+bool shapes_fit(const Tensor* t) {
+  const int ndim = t[0].ndim;
+  if (ndim < 2 || t[1].ndim != ndim || t[2].ndim != ndim) return false;
+  for (int axis = 0; axis < ndim - 2; ++axis) {
+    if (t[1].dims[axis] != t[0].dims[axis] || t[2].dims[axis] != t[0].dims[axis]) return false;
+  }
+  return dim_back(t[0], 0) == dim_back(t[1], 1) && dim_back(t[0], 1) == dim_back(t[2], 1) &&
+         dim_back(t[1], 0) == dim_back(t[2], 0);
+}
+
+}  // namespace
+
+Status matmul(const Tensor* operands, std::size_t, const std::int64_t* parameters) {
+  if (!shapes_fit(operands)) return Status::shape_mismatch;
+  const DType dtype = operands[0].dtype;
+  if (operands[1].dtype != dtype || operands[2].dtype != dtype) return Status::bad_dtype;
+  const bool accumulate = parameters[0] != 0;
+  return with_type(dtype, [&](auto tag) { return run_products<decltype(tag)>(operands, accumulate); });
+}
+
+}  // namespace SCANLIB_ISA
+}  // namespace scanlib

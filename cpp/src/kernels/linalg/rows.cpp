@@ -1,0 +1,18 @@
+// rows.cpp: the linear algebra kernels of one instruction set.
+#include "kernels/linalg/isa.hpp"
+
+namespace scanlib {
+namespace SCANLIB_ISA {
+
+LinalgRows linalg_rows() noexcept {
+  static constexpr LibraryKernel rows[] = {
+      {"matmul", 3, 1, matmul},     {"solve", 3, 0, solve},     {"solve_triangular", 3, 3, solve_triangular},
+      {"cholesky", 2, 1, cholesky}, {"inv", 2, 0, inv},         {"det", 2, 0, det},
+      {"slogdet", 3, 0, slogdet},   {"eigh", 3, 1, eigh},       {"qr", 3, 1, qr},
+      {"svd", 4, 1, svd},
+  };
+  return LinalgRows{rows, sizeof(rows) / sizeof(rows[0])};
+}
+
+}  // namespace SCANLIB_ISA
+}  // namespace scanlib
