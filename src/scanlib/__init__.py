@@ -16,6 +16,7 @@ from .printing import debugprint, pp, pprint
 from .scan import OrderedUpdates, foldl, foldr, map, reduce, scan
 from .scan_checkpoints import scan_checkpoints
 from .shared import shared
+from .tensor import shared_randomstreams as _shared_randomstreams
 from .tensor.types import as_tensor_variable
 
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,10 +12,12 @@ from . import graph
 from .config import mode_name
 from .errors import UserTypeError, UserValueError
 from .function_arguments import Argument, In, Out, Param, Results, normalise
-from .graph import FunctionGraph, SharedVariable, TensorType, describe
+from .graph import FunctionGraph, SharedVariable, Variable, describe
 from .values import convert_value
 
 Runner = Callable[..., list[np.ndarray]]
+# convert(i, value): value as an array of the type of input i.
+Convert = Callable[[int, Any], np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,25 +76,22 @@ def function(
     return Function(Program(made, given.arguments, given.results, reads, writes, mode_name(mode)))
 
 
-def _compile(program: Program) -> Runner:
+def _compile(program: Program, convert: Convert) -> Runner:
     fg = program.graph
     graph.check(fg.outputs, fg.inputs, "building the graph")
-    if importlib.util.find_spec("scanlib.passes.optimise") is not None:
-        from .passes.optimise import optimise  # type: ignore[import-not-found,unused-ignore]
+    if program.mode == "reference":
+        return _interpreter(fg, convert)
+    from .compile import runner
+    from .passes import optimise
 
-        fg = optimise(fg)
-        graph.check(fg.outputs, fg.inputs, "optimise")
-    if program.mode == "native" and importlib.util.find_spec("scanlib.compile") is not None:
-        from .compile import runner  # type: ignore[import-not-found,unused-ignore]
-
-        return runner(fg)  # type: ignore[no-any-return,unused-ignore]
-    return _interpreter(fg)
+    return runner(optimise(fg), convert)
 
 
-def _interpreter(fg: FunctionGraph) -> Runner:
+def _interpreter(fg: FunctionGraph, convert: Convert) -> Runner:
     from .reference import evaluate
 
-    def run(*arrays: np.ndarray) -> list[np.ndarray]:
+    def run(*values: Any) -> list[np.ndarray]:
+        arrays = [convert(i, value) for i, value in enumerate(values)]
         return [np.array(a, order="C") for a in evaluate(fg.outputs, dict(zip(fg.inputs, arrays)))]
 
     return run
@@ -109,32 +107,30 @@ class Function:
         self.program = program
         self.name = program.graph.name
         self.trust_input = False
-        self._run = _compile(program) if run is None else run
         self._arguments = program.arguments
-        self._plan = tuple(_expectation(a.variable.type) for a in program.arguments)
+        self._count = len(program.arguments)
         self._containers = tuple(v.container for v in program.reads)
         self._targets = tuple(v.container for v in program.writes)
         self._results = len(program.results.variables)
         self._form = program.results.form
+        # The runner checks dtype and ndim only.
+        self._careful = any(a.strict or _has_static_dims(a.variable) for a in program.arguments)
+        self._run = _compile(program, self._convert) if run is None else run
 
     @property
-    def inputs(self) -> tuple[graph.Variable, ...]:
+    def inputs(self) -> tuple[Variable, ...]:
         return tuple(a.variable for a in self._arguments)
 
     @property
-    def outputs(self) -> tuple[graph.Variable, ...]:
+    def outputs(self) -> tuple[Variable, ...]:
         return self.program.results.variables
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if kwargs or len(args) != len(self._plan):
+        if kwargs or len(args) != self._count:
             args = self._bind(args, kwargs)
-        arrays = [
-            v
-            if type(v) is np.ndarray and v.dtype is dtype and v.ndim == ndim and v.flags.carray
-            else self._convert(i, v)
-            for i, (v, (dtype, ndim)) in enumerate(zip(args, self._plan))
-        ]
-        made = self._run(*arrays, *[c[0] for c in self._containers])
+        if self._careful:
+            args = tuple(self._convert(i, v) for i, v in enumerate(args))
+        made = self._run(*args, *[c[0] for c in self._containers])
         if self._targets:
             made = self._update(made)
         if self._form == "one":
@@ -150,6 +146,8 @@ class Function:
         return made[: self._results]
 
     def _convert(self, position: int, value: Any) -> np.ndarray:
+        if position >= self._count:
+            return np.asarray(value)
         argument = self._arguments[position]
         label = argument.name or describe(argument.variable)
         if argument.strict and not (
@@ -220,18 +218,37 @@ class Function:
         """Accepted for Theano's sake: no memory is held between calls."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        from .graph_pickle import pack, unpack_program
+        from . import graph_pickle  # registers how graphs are pickled
 
+        assert graph_pickle is not None
         p = self.program
-        return unpack_program, (pack(p.graph), p.arguments, p.results, p.reads, p.writes, p.mode)
+        arguments = tuple((a.name, a.default, a.strict, a.allow_downcast) for a in p.arguments)
+        results = (p.results.form, p.results.names)
+        return _unpickle, (p.graph, arguments, len(p.results.variables), results, p.writes, p.mode, self.name)
 
     def __repr__(self) -> str:
         return f"<scanlib function {self.name}({self._signature()})>"
 
 
-def _expectation(type: TensorType) -> tuple[np.dtype[Any], int]:
-    """What an argument must be to be passed on as it is; a type with static dims is always checked in full."""
-    return np.dtype(type.dtype), (type.ndim if all(d is None for d in type.shape) else -1)
+def _unpickle(
+    fg: FunctionGraph,
+    arguments: Sequence[tuple[Any, ...]],
+    count: int,
+    results: tuple[str, tuple[str, ...]],
+    writes: tuple[SharedVariable, ...],
+    mode: str,
+    name: str,
+) -> Function:
+    """The inverse of Function.__reduce__: shared variables come with their values, kernels are compiled anew."""
+    n = len(arguments)
+    made = tuple(Argument(v, *a) for v, a in zip(fg.inputs, arguments))
+    reads = tuple(v for v in fg.inputs[n:] if isinstance(v, SharedVariable))
+    program = Program(fg, made, Results(fg.outputs[:count], *results), reads, writes, mode)
+    return Function(program)
+
+
+def _has_static_dims(v: Variable) -> bool:
+    return any(d is not None for d in v.type.shape)
 
 
 __all__ = ["Function", "In", "Out", "Param", "function"]
