@@ -104,7 +104,7 @@ def slogdet(a: Any) -> tuple[Variable, Variable]:
 
 
 def eigh(a: Any, UPLO: str = "L") -> tuple[Variable, Variable]:
-    """(ascending eigenvalues, eigenvectors in columns) of the symmetric matrix of one triangle ("L": the lower).
+    """(ascending eigenvalues, eigenvectors as columns) of the symmetric matrix of one triangle.
 
     Derivatives need distinct eigenvalues; the gradient lies in the triangle that is read.
     """

@@ -170,7 +170,7 @@ def _size(x: Variable) -> int:
 
 
 def argmax(x: Any, axis: Any = None, keepdims: bool = False) -> Variable:
-    """The place (int64) of the first largest element along `axis` (None: of the flattened array); a NaN wins."""
+    """The place (int64) of the first largest element along `axis` (None: when flattened); a NaN wins."""
     return _arg(rows.argmax, x, axis, keepdims)
 
 
