@@ -1,0 +1,3 @@
+"""Theano's place for functions that stand in `scanlib.tensor` itself."""
+
+from . import *  # noqa: F403

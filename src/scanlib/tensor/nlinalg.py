@@ -1,0 +1,3 @@
+"""Theano's place for linear algebra."""
+
+from .linalg import *  # noqa: F403
