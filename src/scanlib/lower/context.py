@@ -72,6 +72,9 @@ class ApplyContext:
     def output_dtype(self, k: int = 0) -> str:
         return self.node.outputs[k].dtype
 
+    def name(self, i: int) -> str:
+        return describe(self.node.inputs[i])
+
     def value(self, i: int) -> Int:
         return self.region.integer(self.node.inputs[i])
 
