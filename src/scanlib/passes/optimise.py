@@ -1,0 +1,96 @@
+"""The passes, in order, and `optimise`, which runs them.
+
+config.optimisations   the names of the passes to run (None: all of them)
+config.check_passes    check the graph after every pass, not only after the last
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from ..config import Group, config
+from ..graph import FunctionGraph, check, toposort
+from ..ops.scan_op import spec_of
+from .fold import fold
+from .hoist import hoist
+from .inline import inline
+from .keep import keep
+from .merge import merge
+from .prune import prune
+from .reductions import reduce_over_time
+from .rewrite import Pass, is_scan
+from .shapes import forward_shapes
+from .views import views
+
+
+@dataclass(frozen=True)
+class NamedPass:
+    """`again`: run once more when a later pass has opened the way for it."""
+
+    name: str
+    run: Pass
+    again: bool = True
+
+
+PASSES: tuple[NamedPass, ...] = (
+    NamedPass("fold", fold),
+    NamedPass("views", views),
+    NamedPass("shapes", forward_shapes),
+    NamedPass("merge", merge),
+    NamedPass("inline", inline),
+    NamedPass("prune", prune),
+    NamedPass("hoist", hoist),
+    NamedPass("reductions", reduce_over_time),
+    NamedPass("keep", keep, again=False),
+)
+NAMES = tuple(p.name for p in PASSES)
+ROUNDS = 4
+
+
+def optimise(
+    graph: FunctionGraph, only: Collection[str] | None = None, check_passes: bool | None = None
+) -> FunctionGraph:
+    """The graph made smaller and faster, computing the same.  The graph given is not changed.
+
+    only   names of passes (default config.optimisations, then all)
+    """
+    chosen = _setting("optimisations") if only is None else only
+    passes = [p for p in PASSES if chosen is None or p.name in chosen]
+    checking = bool(_setting("check_passes")) if check_passes is None else check_passes
+    start = graph
+    repeated = [p for p in passes if p.again]
+    for _ in range(ROUNDS):
+        before = graph
+        graph = _run(repeated, graph, checking)
+        if graph is before:
+            break
+    graph = _run([p for p in passes if not p.again], graph, checking)
+    if graph is not start and not checking:
+        check_graph(graph, "the passes")
+    return graph
+
+
+def _setting(name: str) -> Any:
+    value = getattr(config, name, None)
+    return None if isinstance(value, Group) else value  # a name that Config does not know gives a Group
+
+
+def _run(passes: list[NamedPass], graph: FunctionGraph, checking: bool) -> FunctionGraph:
+    for p in passes:
+        made = p.run(graph)
+        if checking and made is not graph:
+            check_graph(made, f"pass '{p.name}'")
+        graph = made
+    return graph
+
+
+def check_graph(graph: FunctionGraph, stage: str) -> None:
+    """D4, step graphs included."""
+    check(graph.outputs, graph.inputs, stage)
+    for node in toposort(graph.outputs, graph.inputs):
+        if is_scan(node):
+            spec = spec_of(node)
+            step = FunctionGraph(spec.inputs, spec.outputs, spec.name)
+            check_graph(step, f"{stage} (in scan '{spec.name}')")

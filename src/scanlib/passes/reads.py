@@ -1,0 +1,238 @@
+"""Reads of a trace near its end: how deep they reach, and the same reads when only the end is kept.
+
+A number of an index that counts from the end (`-k`, or a symbolic length minus k) reads the same element of
+the last K steps as of all steps, as long as K ≥ k; with fewer than K steps the two arrays are the same.  So
+negative numbers stay as they are, and in the others the length is replaced by min(length, K).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ..graph import Apply, Variable
+from ..ops import elementwise
+from ..ops.index_rules import At, Index, Ref, Span
+from ..ops.indexing import subtensor
+from . import build
+
+Number = int | Ref | None
+
+
+def row(x: Variable, i: int) -> Variable:
+    """x[i] along the leading axis."""
+    if i == 0 and x.type.shape[0] == 1:
+        return build.first_row(x)
+    return subtensor(x, index=(At(i), *(Span(),) * (x.ndim - 1)))
+
+
+def last_row(x: Variable) -> Variable:
+    return subtensor(x, index=(At(-1), *(Span(),) * (x.ndim - 1)))
+
+
+def linear(v: Variable) -> tuple[Variable | None, int]:
+    """An int64 scalar as (variable, offset); (None, n) for a constant."""
+    offset = 0
+    while True:
+        number = build.number_of(v)
+        if number is not None:
+            return None, offset + number
+        node = v.owner
+        if node is None or v.dtype != "int64":
+            return v, offset
+        if node.op is elementwise.cast and node.inputs[0].dtype == "int64":
+            v = node.inputs[0]
+            continue
+        if node.op not in (elementwise.add, elementwise.sub):
+            return v, offset
+        a, b = (build.number_of(u) for u in node.inputs)
+        if b is not None:
+            offset += b if node.op is elementwise.add else -b
+            v = node.inputs[0]
+        elif a is not None and node.op is elementwise.add:
+            offset += a
+            v = node.inputs[1]
+        else:
+            return v, offset
+
+
+def difference(a: Variable, b: Variable) -> int | None:
+    """a - b, if it is known."""
+    (x, m), (y, n) = linear(a), linear(b)
+    if x is None and y is None:
+        return m - n
+    if x is None or y is None:
+        return None
+    return m - n if x is y or _same_length(x, y) else None
+
+
+def at_least(big: Variable, small: Variable) -> bool:
+    """Whether the int64 scalar `big` is known to be `small` or more."""
+    apart = difference(big, small)
+    if apart is not None:
+        return apart >= 0
+    lower, upper = small.owner, big.owner
+    if lower is not None and lower.op is elementwise.minimum and any(at_least(big, v) for v in lower.inputs):
+        return True
+    if upper is None or upper.op is not elementwise.maximum:
+        return False
+    return any(at_least(v, small) for v in upper.inputs)
+
+
+def _same_length(x: Variable, y: Variable) -> bool:
+    a, b = build.asked_shape(x.owner), build.asked_shape(y.owner)
+    return a is not None and b is not None and a[0] is b[0] and a[1] == b[1]
+
+
+@dataclass(frozen=True)
+class End:
+    """The end of what is read: its length, an int64 scalar, is `steps` + `lead`."""
+
+    steps: Variable
+    lead: int = 0
+
+    @property
+    def number(self) -> int | None:
+        steps = build.number_of(self.steps)
+        return None if steps is None else steps + self.lead
+
+
+@dataclass(frozen=True)
+class FromEnd:
+    """A number of an index: position length - `distance`; written `-distance` unless `symbolic`.
+
+    `clamped`: written max(length - distance, 0).
+    """
+
+    distance: int
+    symbolic: bool = False
+    clamped: bool = False
+
+    def shortened(self, limit: Variable, lead: int) -> int | Variable:
+        """The number that means the same when there are `limit` steps, after `lead` initial values."""
+        if not self.symbolic:
+            return -self.distance
+        made = build.plus(limit, lead - self.distance)
+        return build.maximum(made, build.integer(0)) if self.clamped else made
+
+
+def _from_end(n: Number, inputs: tuple[Variable, ...], end: End) -> FromEnd | None:
+    """A number as a distance from the end; None when it is not known to be one."""
+    if isinstance(n, int):
+        if n < 0:
+            return FromEnd(-n)
+        total = end.number
+        return FromEnd(total - n) if total is not None and n < total else None
+    if n is None:
+        return None
+    v, clamped = inputs[n.input], False
+    node = v.owner
+    if node is not None and node.op is elementwise.maximum:
+        zero = [u for u in node.inputs if build.number_of(u) == 0]
+        others = [u for u in node.inputs if build.number_of(u) != 0]
+        if len(zero) == 1:
+            v, clamped = others[0], True
+    apart = difference(end.steps, v)
+    if apart is None:
+        return None
+    distance = apart + end.lead
+    return FromEnd(distance, True, clamped) if distance > 0 else None
+
+
+@dataclass(frozen=True)
+class EndRead:
+    """A read x[start:stop:step] or x[start] along the leading axis; None stands for a number left out."""
+
+    depth: int
+    single: bool
+    start: FromEnd | None
+    stop: FromEnd | None
+    step: int
+
+
+def end_read(entry: At | Span, inputs: tuple[Variable, ...], end: End) -> EndRead | None:
+    """The read of a leading axis, if it is known to reach only a known number of steps back."""
+    if isinstance(entry, At):
+        at = _from_end(entry.index, inputs, end)
+        return None if at is None else EndRead(at.distance, True, at, None, 1)
+    step = 1 if entry.step is None else entry.step
+    if not isinstance(step, int):
+        return None
+    start = _from_end(entry.start, inputs, end)
+    stop = _from_end(entry.stop, inputs, end)
+    if stop is None and _beyond(entry.stop, inputs, end):
+        entry = replace(entry, stop=None)
+    if entry.stop is not None and stop is None:
+        return None
+    if step > 0:
+        if start is None:
+            return None
+        depth = max(start.distance, stop.distance if stop is not None and stop.symbolic else 0)
+        return EndRead(depth, False, start, stop, step)
+    if (entry.start is not None and start is None) or stop is None:
+        return None
+    reach = stop.distance - (0 if stop.symbolic else 1)
+    return EndRead(max(reach, start.distance if start is not None else 0), False, start, stop, step)
+
+
+def _beyond(n: Number, inputs: tuple[Variable, ...], end: End) -> bool:
+    """Whether a stop is known to be at the end or behind it."""
+    if isinstance(n, int):
+        total = end.number
+        return total is not None and n >= total
+    if n is None:
+        return False
+    apart = difference(inputs[n.input], end.steps)
+    return apart is not None and apart >= end.lead
+
+
+def shortened_entry(read: EndRead, limit: Variable, lead: int, numbers: list[Variable]) -> At | Span:
+    """The entry for the shorter array; symbolic numbers are appended to `numbers` (inputs 1, 2, …)."""
+
+    def number(n: FromEnd | None) -> Number:
+        if n is None:
+            return None
+        made = n.shortened(limit, lead)
+        if isinstance(made, int):
+            return made
+        constant = build.number_of(made)
+        if constant is not None:
+            return constant
+        numbers.append(made)
+        return Ref(len(numbers))
+
+    if read.single:
+        at = number(read.start)
+        assert at is not None
+        return At(at)
+    return Span(number(read.start), number(read.stop), None if read.step == 1 else read.step)
+
+
+def renumbered(index: Index, inputs: tuple[Variable, ...], numbers: list[Variable]) -> Index:
+    """Entries of an index whose symbolic numbers are collected anew in `numbers`."""
+
+    def number(n: Number) -> Number:
+        if not isinstance(n, Ref):
+            return n
+        numbers.append(inputs[n.input])
+        return Ref(len(numbers))
+
+    return tuple(
+        At(number(e.index)) if isinstance(e, At) else Span(number(e.start), number(e.stop), number(e.step))  # type: ignore[arg-type]
+        for e in index
+    )
+
+
+def is_bounded(node: Apply | None, trace: Variable) -> bool:
+    """Whether the node reads of the trace only a few last steps (in the plainest way) or its row's shape."""
+    if node is None:
+        return False
+    asked = build.asked_shape(node)
+    if asked is not None:
+        return asked[1] > 0
+    if node.op is not subtensor or node.inputs[0] is not trace:
+        return False
+    entry = node.params["index"][0]
+    if isinstance(entry, At):
+        return isinstance(entry.index, int) and entry.index < 0
+    start, step = entry.start, entry.step
+    return isinstance(start, int) and start < 0 and (step is None or (isinstance(step, int) and step > 0))
