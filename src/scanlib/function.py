@@ -214,6 +214,12 @@ class Function:
         program = replace(program, graph=replace(program.graph, outputs=outputs), writes=())
         return Function(program)
 
+    @property
+    def peak_bytes(self) -> int | None:
+        """Most bytes its buffers held at once, results included, in the last calls; None for the interpreter."""
+        made = getattr(self._run, "specialisations", None)
+        return None if made is None else max((e.last_peak_bytes for _, e in made), default=0)
+
     def free(self) -> None:
         """Accepted for Theano's sake: no memory is held between calls."""
 
