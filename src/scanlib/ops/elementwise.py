@@ -178,9 +178,12 @@ def unary(name: str, function: np.ufunc, flow: Flow, template: str | None = None
     return elementwise(name, function, {"f": template or _math(name)}, [flow])
 
 
-def special_function(name: str, function: Callable[..., Any], flow: Flow, differentiable: bool = True) -> Op:
+def special_function(
+    name: str, function: Callable[..., Any], flow: Flow, template: str | None = None, differentiable: bool = True
+) -> Op:
     """A function of one float operand that NumPy lacks; its dtypes are those of exp."""
-    return elementwise(name, function, {"f": _math(name)}, [flow], ufunc_dtypes(np.exp), differentiable)
+    llvm = {"f": template or _math(name)}
+    return elementwise(name, function, llvm, [flow], ufunc_dtypes(np.exp), differentiable)
 
 
 def comparison(name: str, function: np.ufunc, floats: str, signed: str, unsigned: str) -> Op:
@@ -403,7 +406,7 @@ erfc = special_function("erfc", special.erfc, lambda t, x, out: -t * (2 / math.s
 gamma = special_function("gamma", special.gamma, lambda t, x, out: t * out * psi(x))
 gammaln = special_function("gammaln", special.gammaln, lambda t, x, out: t * psi(x))
 psi: Op = special_function("psi", special.psi, lambda t, x, out: t * tri_gamma(x))
-tri_gamma: Op = special_function("tri_gamma", special.tri_gamma, None, differentiable=False)
+tri_gamma: Op = special_function("tri_gamma", special.tri_gamma, None, _math("trigamma"), differentiable=False)
 
 
 # Conversions and choice: forms of Expr themselves.

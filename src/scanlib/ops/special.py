@@ -34,7 +34,9 @@ def _gamma(x: float) -> float:
 
 
 def _gammaln(x: float) -> float:
-    """C's lgamma: log |Γ(x)|, infinite at the poles."""
+    """log |Γ(x)|: infinite at the poles, and -∞ at -∞ as SciPy."""
+    if x == -math.inf:
+        return x
     try:
         return math.lgamma(x)
     except (OverflowError, ValueError):
@@ -42,9 +44,11 @@ def _gammaln(x: float) -> float:
 
 
 def _psi(x: float) -> float:
-    """Γ'/Γ: NaN at the poles."""
+    """Γ'/Γ: infinite at ±0, NaN at the other poles."""
     if math.isnan(x) or x == math.inf:
         return x
+    if x == 0:
+        return -math.copysign(math.inf, x)
     if x == -math.inf or (x <= 0 and x == math.floor(x)):
         return math.nan
     result = 0.0
@@ -67,7 +71,7 @@ def _tri_gamma(x: float) -> float:
     if math.isnan(x):
         return x
     if math.isinf(x):
-        return 0.0 if x > 0 else math.nan
+        return 0.0 if x > 0 else math.inf
     if x <= 0 and x == math.floor(x):
         return math.inf
     if x < 0:
