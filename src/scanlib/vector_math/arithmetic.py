@@ -1,4 +1,4 @@
-"""Integer and miscellaneous helpers with NumPy's semantics: floordiv, mod, intpow, sign, extrema, shifts, casts."""
+"""Helpers with NumPy's semantics: floordiv, mod, intpow, sign, maximum, minimum, shifts, casts."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ def mod(b: Body, x: Value, y: Value) -> Value:
 
 
 def float_remainder(b: Body, x: Value, y: Value) -> Value:
-    """C's fmod.  x - trunc(x/y) y is exact in one fma while the quotient fits the mantissa; beyond that, frem."""
+    """C's fmod.  x - trunc(x/y) y is exact in one fma while the quotient fits the mantissa; else frem."""
     q = (x / y).unary("trunc")
     rest = b.fma(-q, y, x)
-    # The rounded quotient may be one too large, never too small; y = inf needs q = 0 apart, for inf * 0 is NaN.
-    over = (rest * x).lt(0.0) | (rest.lt(0.0) & x.gt(0.0)) | (rest.gt(0.0) & x.lt(0.0))
+    # The rounded quotient may be one too large, never too small.  q = 0 stands apart because 0 * inf is NaN.
+    over = (rest.lt(0.0) & x.gt(0.0)) | (rest.gt(0.0) & x.lt(0.0))
     rest = over.where(rest + y.abs().copysign(x), rest)
     rest = (q.eq(0.0) & y.ne(0.0)).where(x, rest)
     far = q.abs().ge(2.0 ** (x.type.mantissa - 1)) & x.abs().lt(INF) & y.abs().gt(0.0)
@@ -70,7 +70,7 @@ def float_mod(b: Body, x: Value, y: Value) -> Value:
 
 
 def float_floordiv(b: Body, x: Value, y: Value) -> Value:
-    """NumPy's order of steps (npy_divmod), which differs from floor(x / y) in the last place and at infinities."""
+    """NumPy's order of steps (its divmod): floor(x / y) would differ in the last place and at infinities."""
     ratio = x / y
     rest = float_remainder(b, x, y)
     quotient = (x - rest) / y
@@ -130,7 +130,8 @@ def round_even(b: Body, x: Value) -> Value:
 
 
 def isnan(b: Body, x: Value) -> Value:
-    return x.ne(x) if x.type.kind == "f" else x.ne(x)
+    """False for every integer."""
+    return x.ne(x)
 
 
 def isinf(b: Body, x: Value) -> Value:
@@ -157,17 +158,20 @@ def unsigned(x: Value) -> Value:
 
 
 def cast(b: Body, x: Value, target: Type) -> Value:
-    """Float to integer as x86's instructions do, everywhere: truncated, and outside int32/int64 the smallest integer.
+    """Float to integer: truncated; what does not fit int32 or int64 (NaN too) gives their smallest value.
 
-    Narrower and unsigned targets take the low bits of that; uint64 from 2**63 on is exact, as in NumPy on x86.
+    Narrower targets take the low bits of int32, uint32 those of int64.  uint64 is exact from 2**63 on, and 0
+    from 2**64 on.  This is what x86 does and NumPy with it, except for uint32 out of range, where NumPy's
+    own answer depends on the loop it takes.
     """
     width = 64 if target.bits == 64 or (target.kind == "u" and target.bits == 32) else 32
     middle = Type("i", width, x.type.lanes)
     limit = 2.0 ** (width - 1)
     inside = x.ge(-limit) & x.lt(limit)
-    signed = inside.where(inside.where(x, 0.0).convert("fptosi", middle), -(1 << (width - 1)))
+    smallest = -(1 << (width - 1))
+    signed = inside.where(inside.where(x, 0.0).convert("fptosi", middle), smallest)
     if target.kind == "u" and target.bits == 64:
-        above = x.ge(limit) & x.lt(2 * limit)
-        shifted = above.where(x - limit, 0.0).convert("fptosi", middle)
-        signed = above.where(shifted ^ -(1 << 63), signed)
+        above, fits = x.ge(limit), x.lt(2 * limit)
+        shifted = fits.where((above & fits).where(x - limit, 0.0).convert("fptosi", middle), smallest)
+        signed = above.where(shifted ^ smallest, signed)
     return signed if target.bits == width else signed.convert("trunc", target)

@@ -1,17 +1,18 @@
-"""A small writer of LLVM IR text: typed values with Python operators, generic over float width and vector length."""
+"""A small writer of LLVM IR text: typed values with Python operators, for any width and vector length."""
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cache
 
 Number = int | float
 PREFIX = "scanlib"
-# A call stops LLVM's loop vectoriser unless a vector variant of the callee is known.  This one exists only to make
-# the call legal: at any other width the cost model splits it into per-lane calls, each under its lane's condition.
+# A call stops LLVM's loop vectoriser unless a vector variant of the callee is known.  One of this width is
+# declared only to make the call legal: at any other width it is split into calls under each lane's condition.
 WIDE_LANES = 64
+BRANCH_WEIGHTS = "!9001"  # a metadata number unlikely to be another writer's
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,9 @@ class Type:
     def wide(self) -> Type:
         return replace(self, bits=64)
 
+    def single(self) -> Type:
+        return replace(self, bits=32)
+
     def literal(self, value: Number) -> str:
         text = self._element_literal(value)
         return f"<{', '.join([f'{self.element_ir} {text}'] * self.lanes)}>" if self.lanes else text
@@ -88,7 +92,7 @@ def _to_single(value: float) -> float:
         return float("inf") if value > 0 else float("-inf")
 
 
-@lru_cache(maxsize=None)
+@cache
 def parse_type(name: str) -> Type:
     """`v4f64` → Type("f", 64, 4)."""
     text, lanes = name, 0
@@ -96,7 +100,11 @@ def parse_type(name: str) -> Type:
         digits = text[1:].split("f")[0].split("i")[0].split("u")[0]
         lanes, text = int(digits), text[1 + len(digits) :]
     kind, bits = text[0], int(text[1:])
-    if kind not in "fiu" or bits not in ((32, 64) if kind == "f" else (8, 16, 32, 64)) or (name[0] == "v" and not lanes):
+    if (
+        kind not in "fiu"
+        or bits not in ((32, 64) if kind == "f" else (8, 16, 32, 64))
+        or (name[0] == "v" and not lanes)
+    ):
         raise ValueError(f"vector_math: unknown type {name!r}")
     return Type(kind, bits, lanes)
 
@@ -108,7 +116,7 @@ def symbol(name: str, type_name: str) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Value:
-    """An SSA value; arithmetic writes instructions into its body.  Comparisons are methods (lt, eq, …), all ordered."""
+    """An SSA value; arithmetic writes instructions into its body.  Comparisons are methods: lt, eq, …"""
 
     body: Body
     type: Type
@@ -303,30 +311,41 @@ class Body:
         slow, done = f"slow.{site}", f"done.{site}"
         test = condition.ref
         if type.lanes:
-            mask = self.emit(Type("i", type.lanes), f"bitcast {condition.type.ir} {condition.ref} to i{type.lanes}")
+            mask = self.emit(
+                Type("i", type.lanes), f"bitcast {condition.type.ir} {condition.ref} to i{type.lanes}"
+            )
             test = self.emit(scalar.condition, f"icmp ne i{type.lanes} {mask.ref}, 0").ref
         before = self.block
-        self.lines.append(f"  br i1 {test}, label %{slow}, label %{done}, !prof !0")
+        self.lines.append(f"  br i1 {test}, label %{slow}, label %{done}, !prof {BRANCH_WEIGHTS}")
         self.label(slow)
-        result = self._per_lane(name, args, usual, condition) if type.lanes else self._cold_call(name, args, scalar)
+        result = (
+            self._per_lane(name, args, usual, condition)
+            if type.lanes
+            else self._cold_call(name, args, scalar)
+        )
         self.lines.append(f"  br label %{done}")
         self.label(done)
         return self.emit(type, f"phi {type.ir} [ {usual.ref}, %{before} ], [ {result.ref}, %{slow} ]")
 
     def _cold_call(self, name: str, args: Sequence[Value], scalar: Type) -> Value:
-        variant = f"_ZGV_LLVM_M{WIDE_LANES}{'v' * len(args)}_{symbol(name, scalar.name)[1:]}({wide_variant(name, scalar)[1:]})"
+        callee, wide = symbol(name, scalar.name), wide_variant(name, scalar)
+        variant = f"_ZGV_LLVM_M{WIDE_LANES}{'v' * len(args)}_{callee[1:]}({wide[1:]})"
         return self.emit(
             scalar,
-            f"call {scalar.ir} {symbol(name, scalar.name)}({_arguments(args)}) nounwind willreturn memory(none) "
+            f"call {scalar.ir} {callee}({_arguments(args)}) nounwind willreturn memory(none) "
             f'"vector-function-abi-variant"="{variant}"',
         )
 
     def _per_lane(self, name: str, args: Sequence[Value], usual: Value, condition: Value) -> Value:
         result, type = usual, usual.type
         for lane in range(type.lanes):
-            picked = [self.emit(a.type.element, f"extractelement {a.type.ir} {a.ref}, i32 {lane}") for a in args]
+            picked = [
+                self.emit(a.type.element, f"extractelement {a.type.ir} {a.ref}, i32 {lane}") for a in args
+            ]
             one = self._cold_call(name, picked, type.element)
-            result = self.emit(type, f"insertelement {type.ir} {result.ref}, {type.element_ir} {one.ref}, i32 {lane}")
+            result = self.emit(
+                type, f"insertelement {type.ir} {result.ref}, {type.element_ir} {one.ref}, i32 {lane}"
+            )
         return condition.where(result, usual)
 
 

@@ -1,4 +1,4 @@
-"""exp, log and their relatives (expm1, exp2, log1p, log2, log10, pow, logaddexp), and the cores others build on."""
+"""exp, log and their relatives (expm1, exp2, log1p, log2, log10, pow, logaddexp), and their common cores."""
 
 from __future__ import annotations
 
@@ -9,16 +9,22 @@ from scanlib.vector_math.builder import Body, Type, Value
 
 INF, NAN = math.inf, math.nan
 LN2 = math.log(2)
-# ln 2, log10(2), 1/ln 2 and 1/ln 10 as unevaluated sums.  The high part of the first two leaves enough zero bits that
-# its product with an exponent is exact: 41 bits for float64, 15 for float32.
+# ln 2, log10(2), 1/ln 2 and 1/ln 10 as unevaluated sums.  The high part of the first two leaves enough zero
+# bits that its product with an exponent is exact: 41 bits for float64, 15 for float32.
 LN2_PARTS = {64: (0.693147180559663, 2.8235290563031577e-13), 32: (0.693145751953125, 1.4286068203094173e-06)}
 LOG10_2_PARTS = {64: (0.30102999566383914, 1.42050232272661e-13), 32: (0.301025390625, 4.605038981195214e-06)}
-INVERSE_LN2 = {64: (1.4426950408889634, 2.0355273740931033e-17), 32: (1.4426950216293335, 1.9259629911266175e-08)}
-INVERSE_LN10 = {64: (0.4342944819032518, 1.098319650216765e-17), 32: (0.4342944920063019, -1.0103050052231683e-08)}
+INVERSE_LN2 = {
+    64: (1.4426950408889634, 2.0355273740931033e-17),
+    32: (1.4426950216293335, 1.9259629911266175e-08),
+}
+INVERSE_LN10 = {
+    64: (0.4342944819032518, 1.098319650216765e-17),
+    32: (0.4342944920063019, -1.0103050052231683e-08),
+}
 
 
 def magic(type: Type) -> float:
-    """Adding it rounds to an integer, which then stands in the low bits; works where the target has no rounding."""
+    """Adding it rounds to an integer, which then stands in the low bits; needs no rounding instruction."""
     return 1.5 * 2.0**type.mantissa
 
 
@@ -68,15 +74,9 @@ def reduce_exp_pair(b: Body, x: Value) -> tuple[Value, Value, Value]:
     return rounded, r, b.mul_add(n, -ln2_low, exact - r)
 
 
-def expm1_small(b: Body, r: Value) -> Value:
+def expm1_small(b: Body, r: Value, precision: int = 0) -> Value:
     """e**r - 1 for |r| <= ln(2)/2."""
-    return b.mul_add(r * r, b.polynomial(r, c.EXP[r.type.bits]), r)
-
-
-def expm1_scaled(b: Body, r: Value, lost: Value, power: Value, unit: float) -> tuple[Value, Value]:
-    """h, g with power e**(r + lost) - unit = h + power g; adding the small g last keeps the error near one ulp."""
-    tail = b.mul_add(r * r, b.polynomial(r, c.EXP[r.type.bits]), lost)
-    return b.mul_add(r, power, power - unit), tail
+    return b.mul_add(r * r, b.polynomial(r, c.EXP[precision or r.type.bits]), r)
 
 
 def exp_limits(type: Type) -> tuple[float, float]:
@@ -90,8 +90,9 @@ def exp(b: Body, x: Value) -> Value:
 
 
 def exp_of_sum(b: Body, x: Value, rest: Value) -> Value:
-    """exp(x + rest), |rest| at most an ulp of x; `rest` must be finite unless x is NaN."""
+    """exp(x + rest), |rest| about an ulp of x."""
     lowest, highest = exp_limits(x.type)
+    rest = x.abs().lt(1000.0).where(rest, 0.0)  # of no use beyond, where an ulp may exceed 1
     clamped = high(b, low(b, x, highest), lowest)
     rounded, r = reduce_exp(b, clamped)
     p = expm1_small(b, r)
@@ -108,12 +109,13 @@ def exp2(b: Body, x: Value) -> Value:
 
 
 def expm1(b: Body, x: Value) -> Value:
+    """(2**n - 1) + 2**n r + 2**n (what e**r - 1 has beyond r), smallest last: about one rounding in all."""
     type = x.type
     bounded = high(b, low(b, x, exp_limits(type)[1]), -40.0 if type.bits == 64 else -20.0)
     rounded, r, lost = reduce_exp_pair(b, bounded)
     half = power_of_two(rounded, -1)  # half of 2**n: 2**1024 is not a number
-    most, tail = expm1_scaled(b, r, lost, half, 0.5)
-    y = b.mul_add(tail, half, most) * 2.0
+    tail = b.mul_add(r * r, b.polynomial(r, c.EXP[type.bits]), lost)
+    y = b.mul_add(tail, half, b.mul_add(r, half, half - 0.5)) * 2.0
     return x.abs().lt(2.0 ** -(type.mantissa + 2)).where(x, y)  # keeps -0 and every bit of subnormals
 
 
@@ -247,17 +249,38 @@ def log_pair(b: Body, x: Value) -> tuple[Value, Value]:
     return total, ((whole - total) + near) + b.mul_add(k, ln2_low, near_low)
 
 
-def pow(b: Body, x: Value, y: Value) -> Value:
-    """exp(y log|x|) with the logarithm in two parts, then C's special cases; float32 works in float64."""
-    if x.type.bits == 32:
-        wide = x.type.wide()
-        return pow(b, x.convert("fpext", wide), y.convert("fpext", wide)).convert("fptrunc", x.type)
-    size = x.abs()
-    bounded = high(b, low(b, y, 2.0**65), -(2.0**65))  # no overflow in the product, and |x|**inf comes out right
-    top, rest = log_pair(b, size)
+def pow_single(b: Body, x: Value, y: Value) -> Value:
+    """|x|**y of float32 values held in float64, where one part of the logarithm is enough."""
+    k, f = log_parts(b, x.abs())
+    product = y * log_sum(b, k, f)
+    rounded, r = reduce_exp(b, high(b, low(b, product, 90.0), -105.0))
+    return b.mul_add(expm1_small(b, r, 32), power_of_two(rounded, 0), power_of_two(rounded, 0))
+
+
+def pow_double(b: Body, x: Value, y: Value) -> Value:
+    """|x|**y by a logarithm in two parts."""
+    top, rest = log_pair(b, x.abs())
+    bounded = high(
+        b, low(b, y, 2.0**65), -(2.0**65)
+    )  # no overflow in the product, and |x|**inf comes out right
     product = bounded * top
     lost = b.mul_add(bounded, rest, b.fma(bounded, top, -product))
-    result = exp_of_sum(b, product, lost)
+    return exp_of_sum(b, product, lost)
+
+
+def pow(b: Body, x: Value, y: Value) -> Value:
+    """exp(y log|x|), then C's special cases; float32 works in float64."""
+    if x.type.bits == 32:
+        wide = x.type.wide()
+        x, y = x.convert("fpext", wide), y.convert("fpext", wide)
+        bounded = high(b, low(b, y, 2.0**40), -(2.0**40))
+        return pow_edges(x, y, pow_single(b, x, bounded)).convert("fptrunc", wide.single())
+    return pow_edges(x, y, pow_double(b, x, y))
+
+
+def pow_edges(x: Value, y: Value, result: Value) -> Value:
+    """`result`, |x|**y of ordinary arguments, with the sign and C's special cases put in."""
+    size = x.abs()
     whole = y.unary("trunc").eq(y)
     half = y * 0.5
     odd = whole & half.unary("trunc").ne(half) & y.abs().lt(INF)

@@ -4,10 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cache
 
-from scanlib.vector_math import arithmetic, exponential, hyperbolic, trigonometric
-from scanlib.vector_math.builder import WIDE_LANES, Body, Type, Value, Writer, parse_type, symbol, wide_variant
+from scanlib.vector_math import arithmetic, exponential, hyperbolic, special, trigonometric
+from scanlib.vector_math.builder import (
+    BRANCH_WEIGHTS,
+    WIDE_LANES,
+    Body,
+    Type,
+    Value,
+    Writer,
+    parse_type,
+    symbol,
+    wide_variant,
+)
 
 FLOATS = frozenset("f")
 INTEGERS = frozenset("iu")
@@ -16,14 +26,19 @@ NUMBERS = FLOATS | INTEGERS
 
 @dataclass(frozen=True)
 class Function:
-    """One function: `ulps` maps "f32" and "f64" to the stated error bound (0: exact)."""
+    """One function.
+
+    `ulps` maps "f32" and "f64" to the stated error bound, in units in the last place of the result, or of
+    `relative_to` where that is larger; 0 means exact, no entry means not defined for that type.
+    """
 
     name: str
     writer: Writer
     arity: int = 1
     kinds: frozenset[str] = FLOATS
     ulps: dict[str, float] = field(default_factory=dict)
-    external: bool = False  # calls a symbol of the C library
+    relative_to: str = ""
+    external: bool = False  # may call a symbol of the C library
     condition: bool = False  # returns i1
     target: Type | None = None  # result type of a cast
     cold: bool = False  # out of line, reached through Body.rare only
@@ -34,10 +49,53 @@ class Function:
         return type.condition if self.condition else type
 
 
-def _floats(module_functions: dict[Writer, tuple[int, float, float]]) -> list[Function]:
+COLD: dict[Writer, int] = {
+    trigonometric.sin_far: 1,
+    trigonometric.cos_far: 1,
+    trigonometric.tan_far: 1,
+    special.gammaln_reflected: 2,
+    special.gamma_reflected: 2,
+    special.psi_reflected: 2,
+    special.trigamma_reflected: 2,
+}
+
+
+BOUNDS: tuple[tuple[Writer, int, float, float, str], ...] = (
+    (exponential.exp, 1, 1.2, 1.2, ""),
+    (exponential.exp2, 1, 1.5, 1.5, ""),
+    (exponential.expm1, 1, 1.5, 1.5, ""),
+    (exponential.log, 1, 1.0, 1.0, ""),
+    (exponential.log1p, 1, 1.0, 1.0, ""),
+    (exponential.log2, 1, 1.0, 1.0, ""),
+    (exponential.log10, 1, 1.0, 1.0, ""),
+    (exponential.pow, 2, 1.0, 2.0, ""),
+    (exponential.logaddexp, 2, 2.0, 2.0, "the larger argument"),
+    (hyperbolic.sinh, 1, 2.0, 2.0, ""),
+    (hyperbolic.cosh, 1, 2.0, 2.0, ""),
+    (hyperbolic.tanh, 1, 1.5, 1.5, ""),
+    (hyperbolic.arcsinh, 1, 1.5, 1.5, ""),
+    (hyperbolic.arccosh, 1, 2.0, 2.0, ""),
+    (hyperbolic.arctanh, 1, 1.0, 1.0, ""),
+    (trigonometric.sin, 1, 1.0, 1.0, ""),
+    (trigonometric.cos, 1, 1.0, 1.0, ""),
+    (trigonometric.tan, 1, 1.0, 1.5, ""),
+    (trigonometric.arcsin, 1, 1.5, 1.5, ""),
+    (trigonometric.arccos, 1, 1.5, 1.5, ""),
+    (trigonometric.arctan, 1, 1.5, 2.0, ""),
+    (trigonometric.arctan2, 2, 1.0, 2.0, ""),
+    (special.erf, 1, 1.5, 1.5, ""),
+    (special.erfc, 1, 4.0, 4.0, ""),
+    (special.gammaln, 1, 1.0, 4.0, "gammaln(-x) and 1, for negative x"),
+    (special.gamma, 1, 1.0, 4.0, ""),
+    (special.psi, 1, 1.0, 4.0, "pi / tan(pi x), for negative x"),
+    (special.trigamma, 1, 1.0, 4.0, ""),
+)
+
+
+def _floats() -> list[Function]:
     return [
-        Function(writer.__name__, writer, arity, FLOATS, {"f32": single, "f64": double})
-        for writer, (arity, single, double) in module_functions.items()
+        Function(writer.__name__, writer, arity, FLOATS, {"f32": single, "f64": double}, relative_to)
+        for writer, arity, single, double, relative_to in BOUNDS
     ]
 
 
@@ -47,10 +105,7 @@ def _helpers() -> list[Function]:
         Function("floordiv", arithmetic.floordiv, 2, NUMBERS, exact, external=True),
         Function("mod", arithmetic.mod, 2, NUMBERS, exact, external=True),
         Function("remainder_far", arithmetic.remainder_far, 2, FLOATS, exact, external=True, cold=True),
-        *(
-            Function(writer.__name__, writer, 1, FLOATS, {"f64": 2.0}, cold=True)
-            for writer in (trigonometric.sin_far, trigonometric.cos_far, trigonometric.tan_far)
-        ),
+        *(Function(writer.__name__, writer, arity, FLOATS, cold=True) for writer, arity in COLD.items()),
         Function("intpow", arithmetic.intpow, 2, INTEGERS),
         Function("sign", arithmetic.sign, 1, NUMBERS, exact),
         Function("round", arithmetic.round_even, 1, NUMBERS, exact),
@@ -73,38 +128,7 @@ def _cast_row(target: Type) -> Function:
     return Function(f"to_{target.name}", writer, 1, FLOATS, target=target)
 
 
-FUNCTIONS: dict[str, Function] = {
-    row.name: row
-    for row in _floats(
-        {
-            exponential.exp: (1, 2, 2),
-            exponential.exp2: (1, 2, 2),
-            exponential.expm1: (1, 2, 2),
-            exponential.log: (1, 2, 2),
-            exponential.log1p: (1, 2, 2),
-            exponential.log2: (1, 2, 2),
-            exponential.log10: (1, 2, 2),
-            exponential.pow: (2, 2, 2),
-            exponential.logaddexp: (2, 2, 2),
-            hyperbolic.sinh: (1, 2, 2),
-            hyperbolic.cosh: (1, 2, 2),
-            hyperbolic.tanh: (1, 2, 2),
-            hyperbolic.arcsinh: (1, 2, 2),
-            hyperbolic.arccosh: (1, 2, 2),
-            hyperbolic.arctanh: (1, 2, 2),
-            trigonometric.sin: (1, 2, 2),
-            trigonometric.cos: (1, 2, 2),
-            trigonometric.tan: (1, 2, 2),
-            trigonometric.arcsin: (1, 2, 2),
-            trigonometric.arccos: (1, 2, 2),
-            trigonometric.arctan: (1, 2, 2),
-            trigonometric.arctan2: (2, 2, 2),
-        }
-    )
-    + _helpers()
-}
-
-
+FUNCTIONS: dict[str, Function] = {row.name: row for row in [*_floats(), *_helpers()]}
 TABLE = ("two_over_pi", "table")
 
 
@@ -117,7 +141,7 @@ class Definition:
     needs: frozenset[tuple[str, str]]
 
 
-@lru_cache(maxsize=None)
+@cache
 def _write(name: str, type_name: str) -> Definition:
     function, type = FUNCTIONS[name], parse_type(type_name)
     if type.kind not in function.kinds:
@@ -127,7 +151,8 @@ def _write(name: str, type_name: str) -> Definition:
     result = function.writer(body, *arguments)
     parameters = ", ".join(f"{a.type.ir} {a.ref}" for a in arguments)
     inlining = "noinline cold" if function.cold else "alwaysinline"
-    head = f"define internal {result.type.ir} {symbol(name, type_name)}({parameters}) {inlining} nounwind willreturn memory(none) {{"
+    signature = f"{result.type.ir} {symbol(name, type_name)}({parameters})"
+    head = f"define internal {signature} {inlining} nounwind willreturn memory(none) {{"
     lines = [head, "entry:", *body.lines, f"  ret {result.type.ir} {result.ref}", "}"]
     return Definition("\n".join(lines), frozenset(body.declares), frozenset(body.needs))
 
@@ -135,8 +160,8 @@ def _write(name: str, type_name: str) -> Definition:
 def definitions(requests: Iterable[tuple[str, str]]) -> str:
     """The IR text of the requested (name, type) pairs, of all they depend on, and the declarations they need.
 
-    Call it once per module.  Raises KeyError for an unknown function, ValueError for a type it does not accept.
-    The text may define `@llvm.compiler.used` and metadata `!0` (see `rare_metadata`).
+    Call it once per module.  Raises KeyError for an unknown function, ValueError for a type it does not take.
+    The text may define `@llvm.compiler.used` and metadata `!9001`, which a module must not define again.
     """
     pending = sorted(set(requests))
     tables: list[str] = []
@@ -154,16 +179,18 @@ def definitions(requests: Iterable[tuple[str, str]]) -> str:
 
 
 def _wide_variants(done: Iterable[tuple[str, str]]) -> list[str]:
-    """Declarations of the never-called wide variants (see builder.WIDE_LANES), kept alive until the vectoriser ran."""
+    """Declarations of the never-called wide variants (builder.WIDE_LANES), kept for the vectoriser to see."""
     cold = [(FUNCTIONS[name], parse_type(type)) for name, type in sorted(done) if FUNCTIONS[name].cold]
     lines, names = [], []
     for function, type in cold:
         wide = replace(type, lanes=WIDE_LANES)
         name = wide_variant(function.name, type)
         names.append(f"ptr {name}")
-        lines.append(f"declare {wide.ir} {name}({', '.join([wide.ir] * function.arity)}, <{WIDE_LANES} x i1>)")
+        lines.append(
+            f"declare {wide.ir} {name}({', '.join([wide.ir] * function.arity)}, <{WIDE_LANES} x i1>)"
+        )
     if names:
-        used = f"appending global [{len(names)} x ptr] [{', '.join(names)}], section \"llvm.metadata\""
+        used = f'appending global [{len(names)} x ptr] [{", ".join(names)}], section "llvm.metadata"'
         lines.append(f"@llvm.compiler.used = {used}")
-        lines.append('!0 = !{!"branch_weights", i32 1, i32 1000000}')
+        lines.append(BRANCH_WEIGHTS + ' = !{!"branch_weights", i32 1, i32 1000000}')
     return lines

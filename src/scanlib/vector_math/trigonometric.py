@@ -1,8 +1,8 @@
 """sin, cos, tan for all finite arguments, and arcsin, arccos, arctan, arctan2.
 
-Range reduction: up to 2**40 three-part Cody-Waite with exact products, free of branches.  Beyond, an out-of-line
-Payne-Hanek reduction in integers, entered by the lanes that need it (`Body.rare`): a loop over the scalar function
-still vectorises, and pays one test of the mask.  No C library is needed.
+Range reduction: up to 2**40 three-part Cody-Waite with exact products, free of branches.  Beyond, an
+out-of-line Payne-Hanek reduction in integers, entered by the lanes that need it (`Body.rare`): a loop over
+the scalar function still vectorises, and pays one test per lane.  No C library is needed.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def reduce_near(b: Body, x: Value) -> tuple[Value, Value, Value]:
 
 
 def reduce_far(b: Body, x: Value) -> tuple[Value, Value, Value]:
-    """The same for any scalar float64 beyond HUGE: the bits of 2/pi that matter times the mantissa, modulo 4."""
+    """The same for a scalar float64 beyond HUGE: mantissa times the bits of 2/pi that matter, modulo 4."""
     word, double = Type("i", 64), Type("i", 128)
     bits = x.abs().as_bits()
     exponent = (bits >> 52) & 2047
@@ -59,7 +59,11 @@ def reduce_far(b: Body, x: Value) -> tuple[Value, Value, Value]:
     b.needs.add(("two_over_pi", "table"))
     wide = mantissa.convert("zext", double)
     lowest = wide * factors[2].convert("zext", double)
-    total = wide * factors[1].convert("zext", double) + (lowest >> 64) + (wide * (factors[0].convert("zext", double) << 64))
+    total = (
+        wide * factors[1].convert("zext", double)
+        + (lowest >> 64)
+        + (wide * (factors[0].convert("zext", double) << 64))
+    )
     quadrant = (total >> 126).convert("trunc", word)
     fraction = total << 2
     negative = fraction.lt(0)  # above one half: the next quadrant, and a negative remainder
@@ -79,15 +83,15 @@ def reduce_far(b: Body, x: Value) -> tuple[Value, Value, Value]:
     return quadrant, finite.where(flip.where(-r, r), NAN), flip.where(-rest, rest)
 
 
-def sine_cosine(b: Body, r: Value, rest: Value, precision: int) -> tuple[Value, Value]:
-    """sin and cos of r + rest, |r| <= pi/4."""
+def sine_cosine(b: Body, r: Value, rest: Value) -> tuple[Value, Value, Value, Value]:
+    """sin and cos of r + rest, |r| <= pi/4, each as leading part and small part."""
     z = r * r
     half = z * 0.5
-    sine = r + b.mul_add(r * z, b.polynomial(z, c.SIN[precision]), rest - rest * half)
+    sine = b.mul_add(r * z, b.polynomial(z, c.SIN[64]), rest - rest * half)
     near = 1.0 - half
     lost = (1.0 - near) - half
-    cosine = near + b.mul_add(z * z, b.polynomial(z, c.COS[precision]), lost - r * rest)
-    return sine, cosine
+    cosine = b.mul_add(z * z, b.polynomial(z, c.COS[64]), lost - r * rest)
+    return r, sine, near, cosine
 
 
 def turn(value: Value, quadrant: Value) -> Value:
@@ -95,24 +99,58 @@ def turn(value: Value, quadrant: Value) -> Value:
     return (value.as_bits() ^ ((quadrant & 2) << 62)).as_float()
 
 
-def finish(b: Body, name: str, reduced: tuple[Value, Value, Value], precision: int) -> Value:
+def finish(b: Body, name: str, reduced: tuple[Value, Value, Value]) -> Value:
     quadrant, r, rest = reduced
-    sine, cosine = sine_cosine(b, r, rest, precision)
     odd = (quadrant & 1).ne(0)
+    sine, sine_low, cosine, cosine_low = sine_cosine(b, r, rest)
     if name == "sin":
-        return turn(odd.where(cosine, sine), quadrant)
+        return turn(odd.where(cosine, sine) + odd.where(cosine_low, sine_low), quadrant)
     if name == "cos":
-        return turn(odd.where(sine, cosine), quadrant + 1)
-    return odd.where(-cosine, sine) / odd.where(sine, cosine)
+        return turn(odd.where(sine, cosine) + odd.where(sine_low, cosine_low), quadrant + 1)
+    return tangent(b, odd, (sine, sine_low), (cosine, cosine_low))
+
+
+def tangent(b: Body, odd: Value, sine: tuple[Value, Value], cosine: tuple[Value, Value]) -> Value:
+    """sin/cos, or -cos/sin where `odd`; what the quotient and its terms lost in rounding comes last."""
+    over, over_low = odd.where(-cosine[0], sine[0]), odd.where(-cosine[1], sine[1])
+    under, under_low = odd.where(sine[0], cosine[0]), odd.where(sine[1], cosine[1])
+    denominator = under + under_low
+    under_lost = (under - denominator) + under_low
+    inverse = 1.0 / denominator
+    ratio = over * inverse
+    lost = b.fma(-ratio, denominator, over) + b.fma(-ratio, under_lost, over_low)
+    return b.mul_add(lost, inverse, ratio)
 
 
 def periodic(b: Body, x: Value, name: str) -> Value:
-    if x.type.bits == 32:  # float64 carries the reduction; the polynomials are short
-        return periodic(b, x.convert("fpext", x.type.wide()), name).convert("fptrunc", x.type)
-    y = finish(b, name, reduce_near(b, x), 64)
+    if x.type.bits == 32:
+        wide = x.convert("fpext", x.type.wide())
+        y = periodic_single(b, wide, name)
+        return b.rare(wide.abs().gt(HUGE), f"{name}_far", (wide,), y).convert("fptrunc", x.type)
+    y = finish(b, name, reduce_near(b, x))
     if name != "cos":
         y = x.abs().lt(2.0**-30).where(x, y)  # keeps -0
     return b.rare(x.abs().gt(HUGE), f"{name}_far", (x,), y)
+
+
+def periodic_single(b: Body, x: Value, name: str) -> Value:
+    """For float32 values held in float64: short polynomials, no small parts."""
+    rounded = b.mul_add(x, 2 / math.pi, magic(x.type))
+    n = rounded - magic(x.type)
+    r = b.fma(-n, HALF_PI[1], b.fma(-n, HALF_PI[0], x))
+    z = r * r
+    sine = b.mul_add(r * z, b.polynomial(z, c.SIN[32]), r)
+    cosine = b.mul_add(z * z, b.polynomial(z, c.COS[32]), b.mul_add(z, -0.5, b.constant(x.type, 1.0)))
+    quadrant = rounded.as_bits()
+    odd = (quadrant & 1).ne(0)
+    if name == "cos":
+        return turn(odd.where(sine, cosine), quadrant + 1)
+    y = (
+        turn(odd.where(cosine, sine), quadrant)
+        if name == "sin"
+        else odd.where(-cosine, sine) / odd.where(sine, cosine)
+    )
+    return x.abs().lt(2.0**-30).where(x, y)
 
 
 def sin(b: Body, x: Value) -> Value:
@@ -128,15 +166,15 @@ def tan(b: Body, x: Value) -> Value:
 
 
 def sin_far(b: Body, x: Value) -> Value:
-    return finish(b, "sin", reduce_far(b, x), 64)
+    return finish(b, "sin", reduce_far(b, x))
 
 
 def cos_far(b: Body, x: Value) -> Value:
-    return finish(b, "cos", reduce_far(b, x), 64)
+    return finish(b, "cos", reduce_far(b, x))
 
 
 def tan_far(b: Body, x: Value) -> Value:
-    return finish(b, "tan", reduce_far(b, x), 64)
+    return finish(b, "tan", reduce_far(b, x))
 
 
 def arctan_unit(b: Body, t: Value) -> Value:
