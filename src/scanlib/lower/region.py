@@ -365,6 +365,8 @@ class Region:
         """Loops over `extents`, short static inner ones unrolled."""
         from .stages import indices
 
+        if static_size(extents) == 0:
+            return []
         inner = len(extents)
         total = 1
         while inner > 0:
