@@ -18,6 +18,7 @@ struct LinalgRows {
 namespace SCANLIB_ISA {
 
 LinalgRows linalg_rows() noexcept;
+LinalgRows spectral_rows() noexcept;  // baseline only
 
 Status matmul(const Tensor* operands, std::size_t count, const std::int64_t* parameters);
 

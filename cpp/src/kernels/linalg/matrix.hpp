@@ -54,6 +54,10 @@ inline bool is_square(const Tensor& tensor) {
   return tensor.ndim >= 2 && dim_back(tensor, 0) == dim_back(tensor, 1);
 }
 
+inline bool is_shape(const Tensor& tensor, std::int64_t rows, std::int64_t cols) {
+  return tensor.ndim >= 2 && dim_back(tensor, 1) == rows && dim_back(tensor, 0) == cols;
+}
+
 // Runs `body(offsets)` -> Status for each item of the batch.
 template <class Body>
 Status for_each_matrix(const Tensor* operands, std::size_t count, const int* core, Body&& body) {

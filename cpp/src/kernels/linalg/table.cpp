@@ -12,6 +12,7 @@ struct LinalgRows {
 
 namespace baseline {
 LinalgRows linalg_rows() noexcept;
+LinalgRows spectral_rows() noexcept;
 }
 #if defined(SCANLIB_X86_VARIANTS)
 namespace avx2 {
@@ -28,7 +29,9 @@ void append_linalg_kernels(std::vector<LibraryKernel>& kernels) {
   if (std::strcmp(instruction_set(), "avx2") == 0) rows = avx2::linalg_rows();
   if (std::strcmp(instruction_set(), "avx512") == 0) rows = avx512::linalg_rows();
 #endif
+  const LinalgRows spectral = baseline::spectral_rows();
   kernels.insert(kernels.end(), rows.first, rows.first + rows.count);
+  kernels.insert(kernels.end(), spectral.first, spectral.first + spectral.count);
 }
 
 }  // namespace scanlib
