@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from .. import lowered
+from ..errors import UserValueError
 from ..graph import FunctionGraph, Variable, describe
 from ..lowered import Assign, Check, Expr, For, If, Int, Kernel, Leave, SetDim, Statement, Store
 from ..plan import Branch, Call, Input, Instruction, Library, Loop, Output, Plan, Release
@@ -43,6 +44,7 @@ def lower(graph: FunctionGraph, signature: Signature, lengths: Sequence[Sequence
             slot = program.slot()
             shape.append(d if d >= 0 else lowered.dim(slot, 0 if dynamic else SMALL + 1))
         inputs.append(Input(buffer, first, v.ndim, v.dtype))
+        shape = _declared(region, v, shape)
         region.bind(v, row_major(buffer, tuple(shape), v.dtype), tuple(shape))
     region.analyse(graph.outputs, graph.inputs)
     outputs = [_output(region, v) for v in graph.outputs]
@@ -50,6 +52,19 @@ def lower(graph: FunctionGraph, signature: Signature, lengths: Sequence[Sequence
     instructions = _with_releases(program, start + steps, {o.buffer for o in outputs})
     plan = Plan(tuple(program.buffers), tuple(program.initial_dims), tuple(inputs), tuple(outputs), instructions)
     return Lowered(plan, tuple(program.kernels), dict(program.step_slots), tuple(program.checks))
+
+
+def _declared(region: Region, v: Variable, shape: list[Int]) -> list[Int]:
+    """The shape with the dims the variable's type declares, after checking that the argument has them."""
+    result: list[Int] = []
+    for axis, (declared, d) in enumerate(zip(v.type.shape, shape)):
+        if declared is not None and d != declared:
+            message = f"input '{describe(v)}': axis {axis} has length {{0}}, its type {v.type} says {{1}}"
+            if isinstance(d, int):
+                raise UserValueError(message.format(d, declared))
+            region.require(lowered.compare("eq", d, declared), "value", message, (d, declared))
+        result.append(d if declared is None else declared)
+    return result
 
 
 def _output(region: Region, v: Variable) -> Output:
