@@ -20,13 +20,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..differentiate import pullback, total
-from ..graph import Apply, Variable, substitute
+from ..graph import Apply, Variable
 from ..ops.base import is_float
 from ..ops.history import history, pad_start
 from ..ops.scan_op import ScanOperands, ScanSpec, operands_of, scan_op, spec_of
 from ..ops.shape import dim, dims_of, int_constant, reshape
 from .builder import ScanBuilder
-from .reverse import reverse
+from .reverse import reverse, substitute_all
 from .tails import split_tail
 
 DEFAULT_STATES = 512  # states held at a time by checkpoint="auto" without a budget, if so many are enough
@@ -70,7 +70,7 @@ def reverse_by_segments(
     if spec.until:
         actual[0] = node.outputs[-1]
     back = dict(zip(stand_ins, actual))
-    made = iter([None if g is None else substitute([g], back)[0] for g in pulled])
+    made = iter(substitute_all(pulled, back))
     return [next(made) if w else None for w in wanted]
 
 

@@ -12,7 +12,7 @@ inputs.  All of these are views, reversed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..differentiate import pullback, total
@@ -162,8 +162,7 @@ class _Reverse:
             value = total(terms)
             assert value is not None
             values[lam] = value
-        over = [None if g is None else substitute([g], values)[0] for g in pulled]
-        remaining = iter(over)
+        remaining = iter(substitute_all(pulled, values))
         self.to_sequences = [next(remaining) for _ in sequences]
         for s in self.fed:
             for tap in spec.states[s]:
@@ -304,6 +303,14 @@ class _Source:
         values = history(operands.initials[self.number], run.node.outputs[self.number])
         first = spec.depths[self.number] + self.tap
         return builder.sequence(values[first : self.tap][::-1], f"{spec.labels[self.number]}[t{self.tap}]")
+
+
+def substitute_all(
+    variables: Sequence[Variable | None], values: Mapping[Variable, Variable]
+) -> list[Variable | None]:
+    """`substitute` for a list with gaps; what the variables share stays shared."""
+    made = iter(substitute([v for v in variables if v is not None], values))
+    return [None if v is None else next(made) for v in variables]
 
 
 def same_length(steps: Variable, sequence: Variable) -> bool:
