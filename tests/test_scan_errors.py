@@ -1,0 +1,194 @@
+"""Mistakes in scans: each is a user error that names what is wrong, before anything runs where that is possible."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import scanlib
+import scanlib.tensor as T
+from scanlib.errors import StepError, UserError
+from scanlib.scan import until
+
+u, v = T.vector("u"), T.vector("v")
+x, y = T.scalar("x"), T.scalar("y")
+f32 = T.fscalar("f32")
+k = scanlib.shared(0, name="k")
+scan = scanlib.scan
+
+
+def identity(a: Any) -> Any:
+    return a
+
+
+MISTAKES: dict[str, tuple[Callable[[], Any], str]] = {
+    "fn not callable": (lambda: scan(3, sequences=u), "fn must be callable"),
+    "nothing to loop over": (lambda: scan(identity, outputs_info=x), "number of steps is unknown.*n_steps"),
+    "scalar sequence": (lambda: scan(identity, sequences=x), "sequence 0 'x'.*at least one dimension"),
+    "unknown key": (lambda: scan(identity, sequences=dict(input=u, tap=[0])), "unknown key 'tap'"),
+    "sequence without input": (lambda: scan(identity, sequences=dict(taps=[0])), "nothing to iterate over"),
+    "empty taps": (lambda: scan(identity, sequences=dict(input=u, taps=[])), "`taps` is empty"),
+    "tap twice": (lambda: scan(identity, sequences=dict(input=u, taps=[0, 0])), "stands twice"),
+    "tap no integer": (lambda: scan(identity, sequences=dict(input=u, taps=[0.5])), "taps must be integers, got 0.5"),
+    "sequence shorter than its taps": (
+        lambda: scan(lambda a, b: a, sequences=dict(input=np.zeros(3), taps=[-4, 0])),
+        r"3 elements, its taps \[-4, 0\] need at least 4",
+    ),
+    "tap in the future": (
+        lambda: scan(identity, outputs_info=dict(initial=u, taps=[1]), n_steps=2),
+        r"outputs_info\[0\]: tap 1 of a state is not in the past",
+    ),
+    "taps without initial": (lambda: scan(identity, outputs_info=dict(taps=[-1]), n_steps=2), "without `initial`"),
+    "initial too short": (
+        lambda: scan(lambda a, b: a, outputs_info=dict(initial=np.zeros(1), taps=[-2, -1]), n_steps=2),
+        "holds 1 steps, taps .* need 2",
+    ),
+    "initial without leading axis": (
+        lambda: scan(lambda a, b: a, outputs_info=dict(initial=x, taps=[-2, -1]), n_steps=2),
+        "'x' is .* needs a leading axis of 2 values",
+    ),
+    "n_steps float": (lambda: scan(identity, outputs_info=x, n_steps=2.5), "n_steps must be an integer, got 2.5"),
+    "n_steps symbolic float": (lambda: scan(identity, outputs_info=x, n_steps=y), "'y' is float64.*integer scalar"),
+    "n_steps vector": (
+        lambda: scan(identity, outputs_info=x, n_steps=T.lvector("n")), "'n' is int64.*integer scalar"
+    ),
+    "n_steps more than a known length": (
+        lambda: scan(identity, sequences=np.zeros(3), n_steps=4), "has 3 steps, but 4 are to be run"
+    ),
+    "truncate_gradient": (lambda: scan(identity, sequences=u, truncate_gradient=0), "truncate_gradient"),
+    "too few outputs": (
+        lambda: scan(lambda a, s: s, sequences=u, outputs_info=[x, None]), "returns 1 outputs, outputs_info has 2"
+    ),
+    "too many arguments": (lambda: scan(identity, sequences=[u, v]), r"called with 2 arguments \(u\[t\], v\[t\]\)"),
+    "output is no value": (lambda: scan(lambda a: object(), sequences=u), "output 0 of the step is no variable"),
+    "dtype drift": (
+        lambda: scan(lambda a, s: s + a, sequences=u, outputs_info=f32),
+        r"output 0 .* is float64.*'f32\[t-1\]' is float32.*first operation that makes it so is add\(.*'float32'",
+    ),
+    "ndim drift": (
+        lambda: scan(lambda s: T.stack([s, s]), outputs_info=x, n_steps=2), r"'x\[t-1\]' is float64\(\).*stack"
+    ),
+    "shape drift": (
+        lambda: scan(lambda s: T.concatenate([s, s]), outputs_info=np.zeros(2), n_steps=2), "axis 0 changes from 2 to 4"
+    ),
+    "number whose step gives another kind": (
+        lambda: scan(lambda s: T.cast(s, "int32") * 1, outputs_info=0.5, n_steps=2), "is int32.*is float64"
+    ),
+    "shared updated twice": (
+        lambda: scan(lambda: [(k, k + 1), (k, k + 2)], n_steps=2), "updates shared variable 'k' twice"
+    ),
+    "shared update of another dtype": (lambda: scan(lambda: {k: k * 1.5}, n_steps=2), "'k' is float64.*expected int64"),
+    "until of a vector": (lambda: scan(lambda a: (a, until(u > a)), sequences=u), "until: the condition is .*scalar"),
+    "two until": (lambda: scan(lambda a: (until(a > 1), until(a > 2)), sequences=u), "two `until` conditions"),
+    "strict": (lambda: scan(lambda a: a * x, sequences=u, strict=True), "variable 'x'.*add it to non_sequences"),
+    "strict shared": (lambda: scan(lambda a: a * k, sequences=u, strict=True), "shared variable 'k'"),
+    "strict hidden in an expression": (
+        lambda: scan(lambda a, c: a * c * T.exp(y), sequences=u, non_sequences=x, strict=True), "variable 'y'"
+    ),
+    "update of no shared variable": (lambda: scan(lambda a: (a, {x: a}), sequences=u), "expected a shared variable"),
+    "checkpoints of mapped outputs": (
+        lambda: scanlib.scan_checkpoints(identity, u, outputs_info=[None]), "initial value with the one tap -1"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_mistake(mistake: str) -> None:
+    make, message = MISTAKES[mistake]
+    with pytest.raises(UserError, match=f"(?s){message}"):
+        make()
+
+
+def test_truth_value_in_a_step() -> None:
+    with pytest.raises(UserError, match="truth value"):
+        scan(lambda a: a if a > 0 else -a, sequences=u)
+
+
+def test_updates_of_two_scans_cannot_be_merged() -> None:
+    _, first = scan(lambda: {k: k + 1}, n_steps=2)
+    _, second = scan(lambda: {k: k + 2}, n_steps=2)
+    with pytest.raises(UserError, match="'k' is updated twice"):
+        first.update(second)
+    with pytest.raises(UserError, match="'k' is updated twice"):
+        first + second
+    first.update(first)
+
+
+def test_missing_input() -> None:
+    results, _ = scan(lambda a: a * x, sequences=u)
+    with pytest.raises(UserError, match="'x'.*not among the inputs"):
+        scanlib.function([u], results)
+
+
+# Failures inside a step.
+
+
+def failing(mode: str) -> tuple[scanlib.Function, scanlib.SharedVariable]:
+    """Reads table[i] at step i, and counts in a shared variable."""
+    count = scanlib.shared(0, name="count")
+    table, index = T.vector("table"), T.lvector("index")
+    results, updates = scan(lambda i: (table[i], {count: count + 1}), sequences=index, name="look")
+    return scanlib.function([table, index], results, updates=updates, mode=mode), count
+
+
+def test_failure_names_scan_step_and_operation(mode: str) -> None:
+    f, count = failing(mode)
+    np.testing.assert_array_equal(f([1.0, 2.0], [0, 1, -1]), [1, 2, 2])
+    assert int(count.get_value()) == 3
+    with pytest.raises(StepError, match="scan 'look', step 3.*index 7.*2") as caught:
+        f([1.0, 2.0], [0, 1, 0, 7, 1])
+    assert isinstance(caught.value, IndexError)
+    assert int(count.get_value()) == 3, "shared variables stay as they were"
+    f([1.0], [0])
+    assert int(count.get_value()) == 4
+
+
+def test_failure_in_a_nested_scan_names_both(mode: str) -> None:
+    table, index = T.vector("table"), T.lmatrix("index")
+
+    def outer(row: Any) -> Any:
+        return scan(lambda i: table[i], sequences=row, name="inner")[0]
+
+    results, _ = scan(outer, sequences=index, name="outer")
+    f = scanlib.function([table, index], results, mode=mode)
+    with pytest.raises(UserError, match="scan 'outer', step 1: scan 'inner', step 2"):
+        f([1.0, 2.0], [[0, 1, 0], [0, 1, 5]])
+
+
+def test_singular_matrix_in_a_step(mode: str) -> None:
+    a = T.tensor3("a")
+    results, _ = scan(lambda m: T.nlinalg.matrix_inverse(m), sequences=a, name="invert")
+    f = scanlib.function([a], results, mode=mode)
+    good = np.stack([np.eye(2), 2 * np.eye(2)])
+    np.testing.assert_allclose(f(good), np.stack([np.eye(2), 0.5 * np.eye(2)]))
+    with pytest.raises(UserError, match="scan 'invert'"):
+        f(np.stack([np.eye(2), np.zeros((2, 2))]))
+
+
+def test_shape_mismatch_in_a_step(mode: str) -> None:
+    a, w = T.matrix("a"), T.matrix("w")
+    results, _ = scan(lambda row: T.dot(row, w), sequences=a, name="product")
+    f = scanlib.function([a, w], results, mode=mode)
+    assert f(np.ones((3, 2)), np.ones((2, 4))).shape == (3, 4)
+    with pytest.raises(UserError, match="3"):
+        f(np.ones((3, 2)), np.ones((3, 4)))
+
+
+def test_state_whose_shape_drifts_at_run_time(mode: str) -> None:
+    s = T.vector("s")
+    results, _ = scan(lambda a: T.concatenate([a, a]), outputs_info=s, n_steps=3, name="grow")
+    f = scanlib.function([s], results, mode=mode)
+    with pytest.raises(UserError, match="grow"):
+        f([1.0, 2.0])
+
+
+def test_initial_value_that_does_not_cover_the_taps_at_run_time(mode: str) -> None:
+    s = T.vector("s")
+    results, _ = scan(lambda a, b: a + b, outputs_info=dict(initial=s, taps=[-3, -1]), n_steps=3)
+    f = scanlib.function([s], results, mode=mode)
+    assert f([1.0, 2.0, 3.0]).shape == (3,)
+    with pytest.raises(UserError, match="covers 2 steps, its taps need 3"):
+        f([1.0, 2.0])
