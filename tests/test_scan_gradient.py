@@ -470,9 +470,10 @@ def _random_scan(case: dict[str, Any], u: Any, w: Any, *initials: Any) -> list[A
 def test_random_scans(case: dict[str, Any]) -> None:
     local = np.random.default_rng(case["steps"])
     span = max(case["sequence_taps"]) - min(case["sequence_taps"])
-    sizes = [-min(taps) for taps in case["taps"] if taps is not None]
+    # The initial value of a state with the one tap -1 has no leading axis.
+    leading = [() if taps == (-1,) else (-min(taps),) for taps in case["taps"] if taps is not None]
     points = [local.normal(size=(case["steps"] + span, *case["shape"])), local.normal(size=case["shape"])]
-    points += [local.normal(size=(size, *case["shape"])) for size in sizes]
+    points += [local.normal(size=(*lead, *case["shape"])) for lead in leading]
 
     def fun(*variables: Any) -> Any:
         return _random_scan(case, *variables) or [variables[0].sum()]

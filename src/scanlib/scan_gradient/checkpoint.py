@@ -124,7 +124,8 @@ def segment_lengths(spec: ScanSpec, operands: ScanOperands) -> list[Variable]:
         factor = switch(root * (level + 1) <= held, root, factor)
     lengths = [factor]
     for _ in range(levels - 1):
-        lengths.insert(0, minimum(lengths[0] * factor, steps + 1))
+        # A multiple of the shorter length that is above `steps` as soon as the product is.
+        lengths.insert(0, lengths[0] * minimum(factor, steps // lengths[0] + 1))
     return lengths
 
 
