@@ -10,15 +10,17 @@ import scanlib
 import scanlib.tensor as T
 from scanlib.errors import UserTypeError, UserValueError
 from scanlib.graph import DTYPES, TensorType, Variable
-from scanlib.ops.base import TABLE, Op, Pointwise
+from scanlib.ops.base import TABLE, Inference, Op, Pointwise
 
 ROWS = sorted(name for name, row in TABLE.items() if isinstance(row.lower, Pointwise))
 
 # What rows mean, where NumPy's name differs; a row found nowhere is compared with its own reference.
 MEANING = {
-    "sub": np.subtract, "mul": np.multiply, "true_div": np.true_divide, "neg": np.negative, "abs": np.absolute,
+    "sub": np.subtract, "mul": np.multiply, "true_div": np.true_divide, "neg": np.negative,
+    "abs": np.absolute,
     "eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater,
-    "ge": np.greater_equal, "round": np.rint, "erf": sp.erf, "erfc": sp.erfc, "gammaln": sp.gammaln, "psi": sp.psi,
+    "ge": np.greater_equal, "round": np.rint, "erf": sp.erf, "erfc": sp.erfc, "gammaln": sp.gammaln,
+    "psi": sp.psi,
     "switch": np.where,
 }  # fmt: skip
 OWN_MEANING = ("pow", "cast", "gamma", "tri_gamma")
@@ -48,7 +50,7 @@ def arity(row: Op) -> int:
 
 def accepts(row: Op, dtypes: list[str]) -> bool:
     try:
-        row.infer(__import__("scanlib.ops.base", fromlist=["Inference"]).Inference(inputs_of(dtypes), {"dtype": "int64"}))
+        row.infer(Inference(inputs_of(dtypes), {"dtype": "int64"}))
     except UserTypeError:
         return False
     return True
@@ -70,12 +72,16 @@ def sample(rng: np.random.Generator, dtype: str, shape: tuple[int, ...], special
         return rng.random(shape) < 0.5
     if dtype.startswith("float"):
         plain = rng.normal(0, 2, size)
-        odd = np.array([0.0, -0.0, 1.0, -1.0, 0.5, -2.5, 1.5, 30.0, -40.0, np.inf, -np.inf, np.nan, 1e-30, 1e30])
+        odd = np.array(
+            [0.0, -0.0, 1.0, -1.0, 0.5, -2.5, 1.5, 30.0, -40.0, np.inf, -np.inf, np.nan, 1e-30, 1e30]
+        )
     else:
         limits = np.iinfo(dtype)
         plain = rng.integers(max(limits.min, -6), 7, size)
         odd = np.array([0, 1, 2, limits.max, limits.min, limits.max // 3], dtype)
-    chosen = np.where(rng.random(size) < (0.5 if special else 0), rng.choice(odd, size), plain.astype(odd.dtype))
+    chosen = np.where(
+        rng.random(size) < (0.5 if special else 0), rng.choice(odd, size), plain.astype(odd.dtype)
+    )
     return chosen.astype(dtype).reshape(shape)
 
 
@@ -121,6 +127,13 @@ def run(mode: str, row: Op, cases: list[tuple[list[np.ndarray], dict]]) -> None:
         check(got, expected(row, params, arrays), what)
 
 
+def parameters(name: str, dtype: str) -> list[dict]:
+    if name != "cast":
+        return [{}]
+    # What a float out of range becomes as an integer differs between machines.
+    return [{"dtype": d} for d in (("float32", "float64") if dtype.startswith("float") else DTYPES)]
+
+
 @pytest.mark.parametrize("name", ROWS)
 def test_row_on_every_dtype(name: str, mode: str) -> None:
     row, rng = TABLE[name], np.random.default_rng(5)
@@ -129,8 +142,7 @@ def test_row_on_every_dtype(name: str, mode: str) -> None:
         dtypes = ["bool", dtype, dtype] if name == "switch" else [dtype] * arity(row)
         if accepts(row, dtypes):
             arrays = [sample(rng, d, (45,), special=True) for d in dtypes]
-            targets = DTYPES if name == "cast" and dtype not in ("float32", "float64") else [None]
-            cases += [(arrays, {} if t is None and name != "cast" else {"dtype": t or "float64"}) for t in targets]
+            cases += [(arrays, params) for params in parameters(name, dtype)]
     assert cases
     run(mode, row, cases)
 
@@ -142,9 +154,10 @@ def test_row_on_every_shape(name: str, mode: str) -> None:
     dtypes = ["bool", dtype, dtype][-arity(row) :]
     params = {"dtype": "float32"} if name == "cast" else {}
     cases = []
-    for shapes in SHAPES.values():
-        arrays = [sample(rng, d, s, special=False) for d, s in zip(dtypes, shapes, strict=False)]
-        cases.append((arrays, params))
+    for shapes in dict.fromkeys(tuple(shapes[: arity(row)]) for shapes in SHAPES.values()):
+        cases.append(
+            ([sample(rng, d, s, special=False) for d, s in zip(dtypes, shapes, strict=True)], params)
+        )
     run(mode, row, cases)
 
 
@@ -152,7 +165,8 @@ def test_row_on_every_shape(name: str, mode: str) -> None:
 def test_mixed_dtypes(name: str, mode: str) -> None:
     row, rng = TABLE[name], np.random.default_rng(7)
     pairs = [
-        ("float32", "float64"), ("int8", "float32"), ("int32", "float32"), ("int64", "float32"), ("bool", "int16"),
+        ("float32", "float64"), ("int8", "float32"), ("int32", "float32"), ("int64", "float32"),
+        ("bool", "int16"),
         ("uint8", "int8"), ("uint32", "int64"), ("uint64", "int64"), ("bool", "float32"),
     ]  # fmt: skip
     cases = []
@@ -193,7 +207,7 @@ def test_constant_powers_are_products() -> None:
 
 
 def test_integer_to_a_known_negative_power_is_refused() -> None:
-    with pytest.raises(UserValueError, match="'n'"):
+    with pytest.raises(UserValueError, match=r"'n'"):
         T.ivector("n") ** -1
 
 
@@ -224,7 +238,8 @@ def test_comparison_of_uint64_with_signed_is_exact(mode: str) -> None:
     ("function", "meaning"),
     [
         (T.isinf, np.isinf), (T.isfinite, np.isfinite), (T.isnan, np.isnan), (T.sqr, np.square),
-        (T.deg2rad, np.deg2rad), (T.rad2deg, np.rad2deg), (lambda x: T.clip(x, -1, 2), lambda x: np.clip(x, -1, 2)),
+        (T.deg2rad, np.deg2rad), (T.rad2deg, np.rad2deg),
+        (lambda x: T.clip(x, -1, 2), lambda x: np.clip(x, -1, 2)),
         (T.reciprocal, lambda x: 1 / x), (T.round, np.round), (T.ceil, np.ceil), (T.abs, np.abs),
         (lambda x: T.isclose(x, 1.0), lambda x: np.isclose(x, 1.0)),
         (lambda x: T.round(x, "half_away_from_zero"), lambda x: np.trunc(x + np.copysign(0.5, x))),
@@ -261,7 +276,9 @@ def test_sigmoid_and_softplus_are_accurate_at_both_ends(mode: str) -> None:
     y = np.array([np.inf, -np.inf, 1.0, -np.inf, 700.0])
     a, b = np.meshgrid(y, y)
     u, v = T.dmatrices(2)
-    np.testing.assert_allclose(evaluate(mode, T.logaddexp(u, v), (u, a), (v, b)), np.logaddexp(a, b), rtol=1e-14)
+    np.testing.assert_allclose(
+        evaluate(mode, T.logaddexp(u, v), (u, a), (v, b)), np.logaddexp(a, b), rtol=1e-14
+    )
 
 
 def test_functions_of_networks(mode: str) -> None:
@@ -302,20 +319,20 @@ def test_crossentropies(mode: str) -> None:
 
 
 def test_errors_name_the_variables() -> None:
-    with pytest.raises(UserTypeError, match="'flag'"):
+    with pytest.raises(UserTypeError, match=r"'flag'"):
         -T.vector("flag", dtype="bool")
-    with pytest.raises(UserTypeError, match="'weight'"):
+    with pytest.raises(UserTypeError, match=r"'weight'"):
         T.vector("weight") & 1
-    with pytest.raises(UserTypeError, match="'weight'"):
+    with pytest.raises(UserTypeError, match=r"'weight'"):
         T.invert(T.vector("weight"))
-    with pytest.raises(UserValueError, match="'a'.*'b'"):
+    with pytest.raises(UserValueError, match=r"'a'.*'b'"):
         T.matrix("a", shape=(2, 3)) + T.matrix("b", shape=(2, 4))
 
 
 def test_shapes_that_do_not_broadcast_are_a_user_error_when_running(mode: str) -> None:
     a, b = T.dvector("a"), T.dvector("b")
     f = scanlib.function([a, b], a * b, mode=mode)
-    with pytest.raises(UserValueError, match="'a'.*'b'"):
+    with pytest.raises(UserValueError, match=r"'a'.*'b'"):
         f(np.ones(20), np.ones(30))
-    with pytest.raises(UserValueError, match="'a'.*'b'"):
+    with pytest.raises(UserValueError, match=r"'a'.*'b'"):
         f(np.ones(2), np.ones(3))

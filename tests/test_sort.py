@@ -51,7 +51,7 @@ def test_permute_last(mode: str) -> None:
 
 
 def test_bad_axis_names_the_variable() -> None:
-    with pytest.raises(UserValueError, match="'x'"):
+    with pytest.raises(UserValueError, match=r"'x'"):
         T.sort(T.vector("x"), axis=1)
-    with pytest.raises(UserValueError, match="'x'"):
+    with pytest.raises(UserValueError, match=r"'x'"):
         T.argsort(T.scalar("x"))

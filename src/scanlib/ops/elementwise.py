@@ -179,7 +179,11 @@ def unary(name: str, function: np.ufunc, flow: Flow, template: str | None = None
 
 
 def special_function(
-    name: str, function: Callable[..., Any], flow: Flow, template: str | None = None, differentiable: bool = True
+    name: str,
+    function: Callable[..., Any],
+    flow: Flow,
+    template: str | None = None,
+    differentiable: bool = True,
 ) -> Op:
     """A function of one float operand that NumPy lacks; its dtypes are those of exp."""
     llvm = {"f": template or _math(name)}
@@ -406,7 +410,9 @@ erfc = special_function("erfc", special.erfc, lambda t, x, out: -t * (2 / math.s
 gamma = special_function("gamma", special.gamma, lambda t, x, out: t * out * psi(x))
 gammaln = special_function("gammaln", special.gammaln, lambda t, x, out: t * psi(x))
 psi: Op = special_function("psi", special.psi, lambda t, x, out: t * tri_gamma(x))
-tri_gamma: Op = special_function("tri_gamma", special.tri_gamma, None, _math("trigamma"), differentiable=False)
+tri_gamma: Op = special_function(
+    "tri_gamma", special.tri_gamma, None, _math("trigamma"), differentiable=False
+)
 
 
 # Conversions and choice: forms of Expr themselves.

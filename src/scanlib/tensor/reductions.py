@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -28,12 +29,10 @@ def normalize_axis(axis: Any, x: Variable, what: str) -> int:
     if isinstance(axis, Constant):
         axis = axis.data
     try:
-        position = int(axis)
-        whole = position == axis
-    except (TypeError, ValueError):
-        whole = False
-    if not whole or isinstance(axis, (bool, str, Variable)):
-        raise UserTypeError(f"{what} of '{describe(x)}': axis must be an int known now, got {axis!r}")
+        position = operator.index(axis)
+    except TypeError:
+        message = f"{what} of '{describe(x)}': axis must be an int known now, got {axis!r}"
+        raise UserTypeError(message) from None
     if not -x.ndim <= position < x.ndim:
         raise UserValueError(
             f"{what} of '{describe(x)}': there is no axis {position}, it has {x.ndim} dimension(s) ({x.type})"
