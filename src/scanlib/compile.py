@@ -20,10 +20,13 @@ Signature = tuple[tuple[int, ...], ...]
 _KINDS: dict[str, type[UserError]] = {"value": UserValueError, "index": UserIndexError}
 
 
-def runner(graph: FunctionGraph, convert: Callable[[int, Any], np.ndarray] | None = None) -> Dispatcher:
+def runner(
+    graph: FunctionGraph, convert: Callable[[int, Any], np.ndarray] | None = None, unpack: bool = False
+) -> Dispatcher:
     """A callable from one array per input to the list of outputs; compiles at the first call per signature.
 
-    `convert(i, value)` makes an array of input i's type of a value that is not one yet.
+    `convert(i, value)` makes an array of input i's type of a value that is not one yet.  With `unpack` the callable
+    gives the first output itself.
     """
     from ._core import Dispatcher
 
@@ -41,6 +44,7 @@ def runner(graph: FunctionGraph, convert: Callable[[int, Any], np.ndarray] | Non
         [v.dtype for v in graph.inputs],
         [v.ndim for v in graph.inputs],
         lengths,
+        unpack,
     )
 
 

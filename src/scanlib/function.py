@@ -15,7 +15,8 @@ from .function_arguments import Argument, In, Out, Param, Results, normalise
 from .graph import FunctionGraph, SharedVariable, Variable, describe
 from .values import convert_value
 
-Runner = Callable[..., list[np.ndarray]]
+# Gives the list of outputs, or the output itself where that is all a call returns.
+Runner = Callable[..., Any]
 # convert(i, value): value as an array of the type of input i.
 Convert = Callable[[int, Any], np.ndarray]
 
@@ -79,20 +80,22 @@ def function(
 def _compile(program: Program, convert: Convert) -> Runner:
     fg = program.graph
     graph.check(fg.outputs, fg.inputs, "building the graph")
+    unpack = program.results.form == "one" and not program.writes
     if program.mode == "reference":
-        return _interpreter(fg, convert)
+        return _interpreter(fg, convert, unpack)
     from .compile import runner
     from .passes import optimise
 
-    return runner(optimise(fg), convert)
+    return runner(optimise(fg), convert, unpack)
 
 
-def _interpreter(fg: FunctionGraph, convert: Convert) -> Runner:
+def _interpreter(fg: FunctionGraph, convert: Convert, unpack: bool) -> Runner:
     from .reference import evaluate
 
-    def run(*values: Any) -> list[np.ndarray]:
+    def run(*values: Any) -> Any:
         arrays = [convert(i, value) for i, value in enumerate(values)]
-        return [np.array(a, order="C") for a in evaluate(fg.outputs, dict(zip(fg.inputs, arrays)))]
+        made = [np.array(a, order="C") for a in evaluate(fg.outputs, dict(zip(fg.inputs, arrays)))]
+        return made[0] if unpack else made
 
     return run
 
@@ -116,6 +119,8 @@ class Function:
         # The runner checks dtype and ndim only.
         self._careful = any(a.strict or _has_static_dims(a.variable) for a in program.arguments)
         self._run = _compile(program, self._convert) if run is None else run
+        # Whether the runner alone is the whole call.
+        self._direct = not (self._careful or self._containers or self._targets) and self._form in ("one", "list")
 
     @property
     def inputs(self) -> tuple[Variable, ...]:
@@ -126,15 +131,17 @@ class Function:
         return self.program.results.variables
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self._direct and not kwargs and len(args) == self._count:
+            return self._run(*args)
         if kwargs or len(args) != self._count:
             args = self._bind(args, kwargs)
         if self._careful:
             args = tuple(self._convert(i, v) for i, v in enumerate(args))
         made = self._run(*args, *[c[0] for c in self._containers])
+        if self._form == "one":
+            return self._update(made)[0] if self._targets else made
         if self._targets:
             made = self._update(made)
-        if self._form == "one":
-            return made[0]
         if self._form == "list":
             return made
         return dict(zip(self.program.results.names, made)) if self._form == "dict" else None
