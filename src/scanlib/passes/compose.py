@@ -31,8 +31,8 @@ def _compose(a: Span, b: Entry) -> Entry | None:
         return None
     step = 1 if a.step is None else int(a.step)  # type: ignore[arg-type]
     start, stop = _number(a.start), _number(a.stop)
-    if step < 0 and start is None and stop is None:
-        return _of_reversed(-step, b)
+    if step < 0 and stop is None and (start is None or start < 0):
+        return _of_reversed(0 if start is None else -1 - start, -step, b)
     if step != 1:
         return None
     if stop is None and start is not None:
@@ -106,17 +106,18 @@ def _of_all_but(k: int, b: Entry) -> Entry | None:
     return _span(start - k, -k if stop is None else stop - k, step)
 
 
-def _of_reversed(s: int, b: Entry) -> Entry | None:
-    """x[::-s][b]: position p is the element 1 + s·p from the end."""
+def _of_reversed(first: int, s: int, b: Entry) -> Entry | None:
+    """x[-1-first::-s][b]: position p is the element 1 + first + s·p from the end."""
     if isinstance(b, At):
         i = _number(b.index)
         if i is not None and i >= 0:
-            return At(-1 - s * i)
-        return At(-1 - i) if i is not None and s == 1 else None
+            return At(-1 - first - s * i)
+        return At(-1 - i) if i is not None and s == 1 and first == 0 else None
     start, stop, step = _parts(b)
     if step > 0 and (start is None or start >= 0) and (stop is None or stop >= 0):
-        return _span(-1 - s * (start or 0), None if stop is None else -1 - s * stop, -s * step)
-    if s != 1:
+        last = None if stop is None else -1 - first - s * stop
+        return _span(-1 - first - s * (start or 0), last, -s * step)
+    if s != 1 or first != 0:
         return None
     if step > 0 and start is not None and start < 0 and stop is None:
         return _span(-1 - start, None, -step)

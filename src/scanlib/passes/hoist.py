@@ -1,8 +1,8 @@
 """Hoisting: work of a step that is the same at every step moves out of the loop.
 
 The frontier is hoisted: what the varying part of the step reads of the unvarying part.  Views and values
-that are made where they are read (broadcasts, `eye`, …) stay inside: computing them once saves nothing and
-would cost memory.  Branches of an `ifelse` stay inside too, for they may never be taken.  An error in work
+that are made where they are read (broadcasts, `eye`, lengths, …) stay inside: computing them once saves
+nothing and would cost memory.  Branches of an `ifelse` stay inside too, for they may never be taken.  An error in work
 that was hoisted is raised even when no step is run.
 """
 
@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..graph import Apply, Constant, FunctionGraph, Variable, toposort
-from ..ops.base import Affine, Element, Region, Reshape
+from ..ops.base import Affine, Element, Pointwise, Region, Reshape, is_float
+from ..ops.shape import shape_i
 from .loop import Feed, Loop
 from .rewrite import is_scan, map_steps, rebuild, rewrite
 
@@ -21,9 +22,13 @@ IFELSE = Region("ifelse")
 def is_free(node: Apply) -> bool:
     """Whether the result costs nothing where it is read."""
     rule = node.op.lower
-    if isinstance(rule, (Affine, Reshape)):
+    if isinstance(rule, (Affine, Reshape)) or node.op is shape_i:
         return True
-    return isinstance(rule, Element) and rule.cheap and all(v.ndim == 0 for v in node.inputs)
+    if any(v.ndim for v in node.inputs):
+        return False
+    if isinstance(rule, Pointwise):  # of integers: mostly lengths, which are better known where they are used
+        return not any(is_float(v.dtype) for v in (*node.inputs, *node.outputs))
+    return isinstance(rule, Element) and rule.cheap
 
 
 def _eager(results: Sequence[Variable]) -> list[Apply]:

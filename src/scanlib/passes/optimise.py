@@ -1,7 +1,7 @@
 """The passes, in order, and `optimise`, which runs them.
 
 config.optimisations   the names of the passes to run (None: all of them)
-config.check_passes    check the graph after every pass, not only after the last
+config.check_passes    check the graph after every pass, not only after the last; for tests
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..config import Group, config
+from ..errors import UserError
 from ..graph import FunctionGraph, check, toposort
 from ..ops.scan_op import spec_of
 from .fold import fold
@@ -79,7 +80,13 @@ def _setting(name: str) -> Any:
 
 def _run(passes: list[NamedPass], graph: FunctionGraph, checking: bool) -> FunctionGraph:
     for p in passes:
-        made = p.run(graph)
+        try:
+            made = p.run(graph)
+        except UserError:
+            # What is now known shows that a call will fail, if it gets there: the error belongs to that call.
+            if checking:
+                raise
+            continue
         if checking and made is not graph:
             check_graph(made, f"pass '{p.name}'")
         graph = made

@@ -170,8 +170,12 @@ def end_read(entry: At | Span, inputs: tuple[Variable, ...], end: End) -> EndRea
         return EndRead(depth, False, start, stop, step)
     if (entry.start is not None and start is None) or stop is None:
         return None
-    reach = stop.distance - (0 if stop.symbolic else 1)
-    return EndRead(max(reach, start.distance if start is not None else 0), False, start, stop, step)
+    first = 1 if start is None else start.distance
+    reach = stop.distance
+    if not stop.symbolic and (start is None or not start.symbolic):
+        # The last element that is read: with a stride, one before the stop at the latest.
+        reach = first + -step * ((reach - 1 - first) // -step)
+    return EndRead(max(reach, first), False, start, stop, step)
 
 
 def _beyond(n: Number, inputs: tuple[Variable, ...], end: End) -> bool:

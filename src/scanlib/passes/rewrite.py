@@ -10,7 +10,7 @@ from ..ops.scan_op import ScanSpec, scan_op, spec_of
 
 # Gives the outputs that replace a node's, or None to leave the node as it is.
 Rule = Callable[[Apply], Sequence[Variable] | None]
-# The same, given the node (its inputs already rewritten) and the node of the old graph that it comes from.
+# The same, given the node with its inputs already rewritten (but still its old outputs), and the old node.
 OriginRule = Callable[[Apply, Apply], Sequence[Variable] | None]
 Pass = Callable[[FunctionGraph], FunctionGraph]
 
@@ -57,15 +57,18 @@ def rebuild(
     existing = {id(v) for node in order for v in node.outputs}
     mapping: dict[int, Variable] = dict(replacements)
     for node in order:
+        made: Sequence[Variable] | None = None
         current = node
         if mapping and any(id(v) in mapping for v in node.inputs):
-            inputs = [mapping.get(id(v), v) for v in node.inputs]
-            current = node.op.apply(inputs, node.params)
-        made: Sequence[Variable] = current.outputs
+            current = Apply(
+                node.op, tuple(mapping.get(id(v), v) for v in node.inputs), node.params, node.outputs
+            )
         if origin_rule is not None:
-            made = origin_rule(current, node) or made
-        elif rule is not None:
-            made = _repeated(rule, current, existing)
+            made = origin_rule(current, node)
+        if made is None and current is not node:
+            current = node.op.apply(current.inputs, node.params)
+        if made is None:
+            made = current.outputs if rule is None else _repeated(rule, current, existing)
         for old, new in zip(node.outputs, made):
             if old is not new and id(old) not in mapping:
                 _carry_name(old, new, existing)

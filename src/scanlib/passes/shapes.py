@@ -18,6 +18,8 @@ from ..ops import shape as rows
 from ..ops.base import TABLE, Inference, Region
 from ..ops.scan_op import ScanSpec, operands_of, spec_of
 from . import build
+from .hoist import is_free
+from .reads import difference
 from .rewrite import everywhere, is_scan, rebuild, rewrite
 
 Key = tuple[int, int]  # id of a variable, axis; axis -1 stands for the value of an integer scalar
@@ -215,11 +217,13 @@ def _row_dim(spec: ScanSpec, v: Variable, axis: int) -> Variable | None:
     return found
 
 
-def _without_values(node: Apply, shapes: Shapes) -> Sequence[Variable] | None:
+def _without_values(node: Apply, shapes: Shapes, computed: set[int]) -> Sequence[Variable] | None:
     """A row that uses a shape only, given something else of that shape."""
     position = SHAPE_ONLY.get(node.op.name, 0)
     v = node.inputs[position]
-    if build.takes_no_memory(v):
+    if node.op is rows.unbroadcast_op and _same_shape(node.inputs[0], v, shapes):
+        return (node.inputs[0],)
+    if id(v) not in computed:
         return None
     dims = [shapes.dim(v, axis) for axis in range(v.ndim)]
     if any((asked := build.asked_shape(d.owner)) is not None and asked[0] is v for d in dims):
@@ -232,20 +236,26 @@ def _without_values(node: Apply, shapes: Shapes) -> Sequence[Variable] | None:
     return node.op.apply(inputs, node.params).outputs
 
 
+def _same_shape(a: Variable, b: Variable, shapes: Shapes) -> bool:
+    if a.ndim != b.ndim:
+        return False
+    return all(difference(shapes.dim(a, axis), shapes.dim(b, axis)) == 0 for axis in range(a.ndim))
+
+
 def _forward(graph: FunctionGraph) -> FunctionGraph:
     shapes = Shapes()
-    from_scans: set[int] = set()
+    computed: set[int] = set()  # variables that are more than views of what is there anyway
 
     def rule(node: Apply) -> Sequence[Variable] | None:
-        if is_scan(node) or any(id(v) in from_scans for v in node.inputs):
-            from_scans.update(id(v) for v in node.outputs)
-            if node.op.name in SHAPE_ONLY or node.op is rows.shape:
-                return _without_values(node, shapes)
+        if not is_free(node) or any(id(v) in computed for v in node.inputs):
+            computed.update(id(v) for v in node.outputs)
+        if node.op.name in SHAPE_ONLY or node.op is rows.shape:
+            return _without_values(node, shapes, computed)
         asked = build.asked_shape(node)
         if asked is None:
             return None
         v, axis = asked
-        if v.type.shape[axis] is None and id(v) not in from_scans:
+        if v.type.shape[axis] is None and v.owner is None:
             return None
         made = shapes.dim(v, axis)
         return None if build.asked_shape(made.owner) == asked else (made,)

@@ -166,7 +166,12 @@ def _reshape(node: Apply) -> Made | None:
 
 def _broadcast_to(node: Apply) -> Made | None:
     x, shape = node.inputs[0], node.output.type.shape
-    return (x,) if None not in shape and x.type.shape == shape else None
+    if None not in shape and x.type.shape == shape:
+        return (x,)
+    inner = x.owner
+    if inner is None or inner.op is not rows.broadcast_to:
+        return None
+    return (rows.broadcast_to(inner.inputs[0], *node.inputs[1:]),)
 
 
 _RULES: dict[str, Callable[[Apply], Made | None]] = {
@@ -228,10 +233,10 @@ class _Lift:
         self.from_scans: set[int] = set()
 
     def rule(self, node: Apply, origin: Apply) -> Made | None:
-        if is_scan(node) or any(id(v) in self.from_scans for v in node.inputs):
-            self.from_scans.update(id(v) for v in node.outputs)
+        if is_scan(node) or any(id(v) in self.from_scans for v in origin.inputs):
+            self.from_scans.update(id(v) for v in origin.outputs)
         inner = node.inputs[0].owner if node.op is subtensor else None
-        if inner is None or id(node.inputs[0]) not in self.from_scans or not self._alone(origin.inputs[0]):
+        if inner is None or id(origin.inputs[0]) not in self.from_scans or not self._alone(origin.inputs[0]):
             return None
         if isinstance(inner.op.lower, Pointwise):
             return self._pointwise(node, inner)

@@ -1,0 +1,273 @@
+"""Every pass alone, and all together, leave the results of generated programs as the interpreter has them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, reject, settings
+from hypothesis import strategies as st
+
+import scanlib
+import scanlib.tensor as T
+from scanlib.errors import UserError
+from scanlib.graph import FunctionGraph, Variable, toposort
+from scanlib.passes import NAMES, optimise
+from scanlib.reference import evaluate
+
+WIDTH = 3  # of the rows of vector-valued states
+SETTINGS = settings(
+    max_examples=60,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+Values = dict[Variable, np.ndarray]
+
+
+def run(graph: FunctionGraph, values: Values) -> list[np.ndarray] | type[UserError]:
+    try:
+        return evaluate(graph.outputs, values)
+    except UserError:
+        return UserError
+
+
+def agree(graph: FunctionGraph, values: Values, only: set[str] | None) -> None:
+    """The optimised graph gives what the graph gives, an error for an error."""
+    expected = run(graph, values)
+    given = graph.outputs
+    try:
+        optimised = optimise(graph, only=only, check_passes=True)
+    except UserError:
+        assert expected is UserError
+        optimised = optimise(graph, only=only, check_passes=False)
+    assert graph.outputs == given
+    got = run(optimised, values)
+    if expected is UserError or got is UserError:
+        assert got is expected
+        return
+    for a, b in zip(expected, got, strict=True):
+        assert a.dtype == b.dtype and a.shape == b.shape
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-13)
+
+
+# Programs.
+
+OPERATIONS: list[Callable[[Variable, Variable], Variable]] = [
+    lambda a, b: a + b,
+    lambda a, b: a - b * 0.5,
+    lambda a, b: a * b,
+    lambda a, b: T.maximum(a, b),
+    lambda a, b: T.tanh(a) - b,
+    lambda a, b: T.switch(T.gt(a, b), a, b * 2),
+    lambda a, b: (a * 1) ** 2 + T.sin(b),
+]
+
+
+def reads(trace: Variable, draw: Any, length: Variable | None) -> Variable:
+    """One of the many ways to read a trace."""
+    k, j = draw(st.integers(1, 4)), draw(st.integers(1, 3))
+    choices: list[Callable[[], Variable]] = [
+        lambda: trace,
+        lambda: trace[-1],
+        lambda: trace[-k],
+        lambda: trace[-k:],
+        lambda: trace[-k - j : -j],
+        lambda: trace[-k::2],
+        lambda: trace[::-1][:k],
+        lambda: trace[::-1][0],
+        lambda: trace[:-1][-1],
+        lambda: trace[1:][-k:],
+        lambda: trace[-k:][0],
+        lambda: trace[-1 : -1 - k : -j],
+        lambda: trace[-2:].sum(0),
+        lambda: trace.sum(),
+        lambda: trace.sum(0),
+        lambda: trace.mean(0),
+        lambda: trace.max(0),
+        lambda: (trace * 2 + 1)[-1],
+        lambda: T.exp(trace.T)[..., -1],
+        lambda: trace.shape,
+        lambda: trace.shape[0] * 2,
+        lambda: T.zeros_like(trace),
+        lambda: trace[0],
+        lambda: (trace**2).sum(tuple(range(1, trace.ndim)))[-1],
+        lambda: T.concatenate([trace[-1:], trace[-k:]]),
+    ]
+    if length is not None:
+        choices += [
+            lambda: trace[length - 1],
+            lambda: trace[length - k],
+            lambda: trace[length - k :],
+            lambda: trace[T.maximum(length - k, 0) : length],
+            lambda: trace[length - k : length - j],
+        ]
+    return draw(st.sampled_from(choices))()
+
+
+class Program:
+    """A generated scan and the variables around it."""
+
+    def __init__(self, draw: Any) -> None:
+        self.draw = draw
+        self.rng = np.random.default_rng(draw(st.integers(0, 1000)))
+        self.values: Values = {}
+        self.vector_rows = draw(st.booleans())
+        self.length = draw(st.sampled_from([0, 1, 2, 3, 6]))
+
+    def variable(self, *shape: int, name: str) -> Variable:
+        v = T.tensor("float64", (None,) * len(shape), name=name)
+        self.values[v] = self.rng.uniform(-1, 1, shape)
+        return v
+
+    def row(self) -> tuple[int, ...]:
+        return (WIDTH,) if self.vector_rows else ()
+
+    def expression(self, inputs: list[Variable], size: int) -> Variable:
+        pool = list(inputs)
+        for _ in range(size):
+            a, b = (self.draw(st.sampled_from(pool)) for _ in range(2))
+            pool.append(self.draw(st.sampled_from(OPERATIONS))(a, b))
+        return pool[-1]
+
+    def sequences(self) -> list[Any]:
+        made: list[Any] = []
+        for k in range(self.draw(st.integers(0, 2))):
+            extra = self.draw(st.integers(0, 1))
+            v = self.variable(self.length + extra, *self.row(), name=f"x{k}")
+            kind = self.draw(st.sampled_from(["plain", "reversed", "constant", "computed"]))
+            if kind == "reversed":
+                v = v[::-1]
+            elif kind == "computed":
+                v = v * 2
+            elif kind == "constant":
+                v = T.zeros_like(v)
+            made.append(v)
+        if made and self.draw(st.booleans()):
+            made.append(made[0])
+        return made
+
+    def states(self) -> list[dict[str, Any]]:
+        made = []
+        for k in range(self.draw(st.integers(0, 2))):
+            taps = sorted(self.draw(st.sets(st.integers(-3, -1), min_size=1, max_size=2)))
+            depth = () if taps == [-1] else (-min(taps),)
+            initial = self.variable(*depth, *self.row(), name=f"h{k}")
+            made.append({"initial": initial, "taps": taps})
+        return made
+
+    def scan(self) -> tuple[list[Variable], Variable | None]:
+        """The traces, and the number of steps where it is a variable."""
+        draw = self.draw
+        sequences, states = self.sequences(), self.states()
+        weights = [self.variable(*self.row(), name="w"), self.variable(*self.row(), name="b")]
+        mapped = draw(st.integers(0 if states else 1, 2))
+        stop = draw(st.booleans()) and draw(st.booleans())
+        kinds = [draw(st.sampled_from(["free", "same", "weights"])) for _ in range(mapped)]
+
+        def step(*inputs: Variable) -> Any:
+            inner = self.nested(inputs)
+            results = [self.expression([*inputs, *inner], draw(st.integers(0, 4))) for _ in states]
+            for kind in kinds:
+                source = list(inputs[-2:]) if kind == "weights" else [*inputs, *inner]
+                results.append(
+                    inputs[0] if kind == "same" else self.expression(source, draw(st.integers(1, 3)))
+                )
+            if stop:
+                return results, scanlib.scan_module.until(T.gt(T.sum(results[0]), 1.0))
+            return results
+
+        steps: Any = None
+        length: Variable | None = None
+        if not sequences or draw(st.booleans()):
+            if draw(st.booleans()):
+                steps = length = T.lscalar("n")
+                self.values[length] = np.asarray(self.length)
+            else:
+                steps = self.length
+        elif len(sequences) == 1:
+            length = sequences[0].shape[0]
+        infos = [*states, *[None] * mapped]
+        traces, _ = scanlib.scan(
+            step,
+            sequences=sequences,
+            outputs_info=infos,
+            non_sequences=weights,
+            n_steps=steps,
+            return_list=True,
+        )
+        return traces, None if stop else length
+
+    def nested(self, inputs: tuple[Variable, ...]) -> list[Variable]:
+        if self.draw(st.integers(0, 3)):
+            return []
+        trace, _ = scanlib.scan(
+            lambda h, w: T.tanh(h) * w, outputs_info=inputs[0], non_sequences=inputs[-1], n_steps=3
+        )
+        return [
+            self.draw(st.sampled_from([lambda: trace[-1], lambda: trace.sum(0), lambda: trace[-2:][0]]))()
+        ]
+
+
+@st.composite
+def programs(draw: Any) -> tuple[FunctionGraph, Values]:
+    program = Program(draw)
+    try:
+        traces, length = program.scan()
+        outputs = [reads(draw(st.sampled_from(traces)), draw, length) for _ in range(draw(st.integers(1, 3)))]
+    except UserError:
+        reject()  # known to fail before it runs
+    return FunctionGraph(tuple(program.values), tuple(outputs), "generated"), program.values
+
+
+@pytest.mark.parametrize("only", [*NAMES, None])
+def test_generated(only: str | None) -> None:
+    chosen = None if only is None else {only}
+
+    @SETTINGS
+    @given(programs())
+    def check(made: tuple[FunctionGraph, Values]) -> None:
+        agree(*made, chosen)
+
+    check()
+
+
+def test_gradients() -> None:
+    """Derivatives of generated programs."""
+    differentiable = settings(SETTINGS, max_examples=40)
+
+    @differentiable
+    @given(programs())
+    def check(made: tuple[FunctionGraph, Values]) -> None:
+        graph, values = made
+        costs = [v.sum() for v in graph.outputs if v.dtype == "float64"]
+        if not costs:
+            return
+        wrt = [v for v in graph.inputs if v.dtype == "float64"]
+        cost = sum(costs[1:], costs[0])
+        found = scanlib.grad(cost, wrt, disconnected_inputs="ignore")
+        agree(FunctionGraph(graph.inputs, (cost, *found), "gradient"), values, None)
+
+    check()
+
+
+def test_pass_in_an_error_message() -> None:
+    """A broken pass is an internal error that names the pass."""
+    from scanlib.errors import InternalError
+    from scanlib.passes.optimise import check_graph
+
+    x = T.dvector("x")
+    y = T.exp(x)
+    y.type = T.lvector
+    with pytest.raises(InternalError, match="pass 'broken'"):
+        check_graph(FunctionGraph((x,), (y,)), "pass 'broken'")
+
+
+def test_unknown_names_are_not_run() -> None:
+    x = T.dvector("x")
+    graph = FunctionGraph((x,), ((x * 1) ** 2,))
+    assert optimise(graph, only=set()) is graph
+    optimised = optimise(graph, only={"fold"})
+    assert [n.op.name for n in toposort(optimised.outputs)] == ["mul"]
