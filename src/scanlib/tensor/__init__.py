@@ -9,6 +9,7 @@ from .. import graph
 from . import linalg, nnet
 from .creation import *  # noqa: F403
 from .dimensions import fold_int, static_value
+from .extra_ops import *  # noqa: F403
 from .linalg import *  # noqa: F403
 from .math import *  # noqa: F403
 from .nnet import relu, sigmoid, softplus
@@ -33,7 +34,6 @@ slinalg = nlinalg = linalg
 _FROM_GRADIENT = ("grad", "jacobian", "hessian", "Rop", "Lop", "hessian_vector_product", "verify_grad")
 _MODULES = {
     "basic": ".basic",
-    "extra_ops": ".extra_ops",
     "random": "..random",
     "shared_randomstreams": ".shared_randomstreams",
 }
@@ -52,7 +52,13 @@ def get_scalar_constant_value(v: Any) -> Any:
     return value
 
 
+def iround(x: Any, mode: str = "half_to_even") -> graph.Variable:
+    """x rounded to the nearest integer, as int64."""
+    return cast(round(x, mode), "int64")  # noqa: F405
+
+
 get_vector_length = len
+alloc_diag = diag  # noqa: F405
 
 
 def __getattr__(name: str) -> Any:

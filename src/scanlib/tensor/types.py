@@ -207,18 +207,26 @@ def as_tensor_variable(
     elif isinstance(x, (list, tuple)) and _holds_variable(x):
         from .shape import stack
 
-        made = stack([as_tensor_variable(i) for i in x])
+        made = stack([i if is_weak(i) else as_tensor_variable(i) for i in x])
     else:
         made = constant(x, name=name, dtype=dtype)
     if dtype is not None and made.dtype != check_dtype(dtype):
-        from .math import cast
-
-        made = cast(made, check_dtype(dtype))
+        made = _cast(made, check_dtype(dtype))
     if ndim is not None and made.ndim != ndim:
         made = _with_ndim(made, ndim)
     if name is not None and made.name is None:
         made.name = name
     return made
+
+
+def _cast(x: Variable, dtype: str) -> Variable:
+    if isinstance(x, Constant):
+        # Values outside an integer dtype wrap, as in a cast.
+        with np.errstate(invalid="ignore", over="ignore"):
+            return Constant(x.data.astype(dtype), x.name)
+    from .math import cast
+
+    return cast(x, dtype)
 
 
 def _with_ndim(x: Variable, ndim: int) -> Variable:
