@@ -21,6 +21,7 @@ from ..graph import Apply, Variable
 from ..lowered import Expr
 from . import special
 from .base import Cotangents, Inference, Op, Params, Pointwise, is_float, result_dtype
+from .polygamma import tetra_gamma
 
 Flow = Callable[..., Variable] | None
 Dtypes = Callable[[Sequence[str]], "tuple[tuple[str, ...], str]"]
@@ -146,7 +147,6 @@ def elementwise(
     llvm: Mapping[str, str],
     flows: Sequence[Flow] | None = None,
     dtypes: Dtypes | None = None,
-    differentiable: bool = True,
 ) -> Op:
     """A row; `function` gives its meaning on NumPy arrays already cast to the argument dtypes.
 
@@ -168,8 +168,8 @@ def elementwise(
         infer(name, rule, "".join(llvm)),
         reference,
         Pointwise(rule, llvm),
-        gradient(flows) if differentiable else None,
-        forward(flows) if differentiable else None,
+        gradient(flows),
+        forward(flows),
     )
 
 
@@ -183,11 +183,10 @@ def special_function(
     function: Callable[..., Any],
     flow: Flow,
     template: str | None = None,
-    differentiable: bool = True,
 ) -> Op:
     """A function of one float operand that NumPy lacks; its dtypes are those of exp."""
     llvm = {"f": template or _math(name)}
-    return elementwise(name, function, llvm, [flow], ufunc_dtypes(np.exp), differentiable)
+    return elementwise(name, function, llvm, [flow], ufunc_dtypes(np.exp))
 
 
 def comparison(name: str, function: np.ufunc, floats: str, signed: str, unsigned: str) -> Op:
@@ -411,7 +410,7 @@ gamma = special_function("gamma", special.gamma, lambda t, x, out: t * out * psi
 gammaln = special_function("gammaln", special.gammaln, lambda t, x, out: t * psi(x))
 psi: Op = special_function("psi", special.psi, lambda t, x, out: t * tri_gamma(x))
 tri_gamma: Op = special_function(
-    "tri_gamma", special.tri_gamma, None, _math("trigamma"), differentiable=False
+    "tri_gamma", special.tri_gamma, lambda t, x, out: t * tetra_gamma(x), _math("trigamma")
 )
 
 

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import numpy as np
 
 # Bernoulli numbers B2, B4, … of the asymptotic series of psi (DLMF 5.11.2) and its derivative (DLMF 5.15.8).
-_BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510)
+BERNOULLI = (1 / 6, -1 / 30, 1 / 42, -1 / 30, 5 / 66, -691 / 2730, 7 / 6, -3617 / 510)
 # From here on the series is accurate to 1e-16.
-_LARGE = 10.0
+LARGE = 10.0
 
 
 def _vectorised(function: Callable[[float], float]) -> Callable[[np.ndarray], np.ndarray]:
@@ -56,12 +56,12 @@ def _psi(x: float) -> float:
         # Reflection (DLMF 5.5.4), on the fractional part, where tan(πx) is accurate.
         result -= math.pi / math.tan(math.pi * (x - math.floor(x)))
         x = 1 - x
-    while x < _LARGE:
+    while x < LARGE:
         result -= 1 / x
         x += 1
     square = 1 / (x * x)
     series = 0.0
-    for k, b in reversed(list(enumerate(_BERNOULLI, 1))):
+    for k, b in reversed(list(enumerate(BERNOULLI, 1))):
         series = square * (b / (2 * k) + series)
     return result + math.log(x) - 0.5 / x - series
 
@@ -77,12 +77,12 @@ def _tri_gamma(x: float) -> float:
     if x < 0:
         return (math.pi / math.sin(math.pi * (x - math.floor(x)))) ** 2 - _tri_gamma(1 - x)
     result = 0.0
-    while x < _LARGE:
+    while x < LARGE:
         result += 1 / (x * x)
         x += 1
     square = 1 / (x * x)
     series = 0.0
-    for b in reversed(_BERNOULLI):
+    for b in reversed(BERNOULLI):
         series = square * (b + series)
     return result + 1 / x + 0.5 * square + series / x
 
