@@ -44,7 +44,7 @@ bool Runner::run_blocks(const Loop& loop, std::int64_t steps) noexcept {
   const std::int64_t* dims = workspace_.dims();
   std::int64_t done = 0;
   while (done < steps) {
-    std::int64_t last = done + std::min(loop.block_length, steps - done);
+    std::int64_t last = done + std::min(std::max<std::int64_t>(dims[loop.block_slot], 1), steps - done);
     if (!run_block(loop, done, last)) return false;
     done = last;
     if (dims[loop.stop_slot] != 0) break;

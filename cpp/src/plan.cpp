@@ -114,8 +114,9 @@ class Checker {
   void check_one(Loop& loop, std::vector<int>* outermost) {
     const std::string around = where_;
     where_ = "loop \"" + loop.name + "\"";
-    for (const int slot : {loop.steps_slot, loop.step_slot, loop.stop_slot, loop.done_slot}) check_slot(slot, "slot");
-    require(loop.block_length >= 1, "a block has at least one step");
+    for (const int slot : {loop.steps_slot, loop.step_slot, loop.stop_slot, loop.done_slot, loop.block_slot}) {
+      check_slot(slot, "slot");
+    }
     for (const Storage& storage : loop.storages) check_storage(storage);
     for (const int buffer : loop.temporaries) check_temporary(buffer);
     std::vector<int>* release = outermost != nullptr ? outermost : &loop.temporaries;

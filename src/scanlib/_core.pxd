@@ -112,7 +112,7 @@ cdef extern from "scanlib/plan.hpp" namespace "scanlib" nogil:
         int step_slot
         int stop_slot
         int done_slot
-        int64_t block_length
+        int block_slot
         bool native
         vector[CStorage] storages
         Instructions start

@@ -117,7 +117,7 @@ cdef CLoop read_loop(object record) except *:
     loop.step_slot = record.step_slot
     loop.stop_slot = record.stop_slot
     loop.done_slot = record.done_slot
-    loop.block_length = record.block_length
+    loop.block_slot = record.block_slot
     loop.native = record.native
     loop.temporaries = record.temporaries
     for row in record.storages:

@@ -67,6 +67,8 @@ def expr(op: str, args: tuple[Expr, ...], dtype: str, value: Any = None, minimum
         reads |= {f"d{value}"}
     elif op == "index" and value[0] == "t":
         reads |= {value}
+    elif op == "bound":
+        reads |= {"t@"}
     made.reads = reads
     _table[key] = made
     return made
@@ -266,6 +268,23 @@ def logical(op: str, a: Expr, b: Expr) -> Expr:
 def choose(condition: Expr, yes: Int, no: Int) -> Int:
     """`select` on Int."""
     return fold(select(condition, as_expr(yes), as_expr(no)))
+
+
+def replace(e: Int, old: Expr, new: Int) -> Int:
+    """`e` with the int64 expression `old` replaced, folding again what becomes known."""
+    if e is old:
+        return new
+    if isinstance(e, int) or not old.reads <= e.reads:
+        return e
+    args = [replace(a, old, new) for a in e.args]
+    rules = {"index_add": add, "index_sub": sub, "index_mul": mul, "udiv": floordiv, "urem": mod}
+    if e.op in rules:
+        return rules[e.op](fold_int(args[0]), fold_int(args[1]))
+    return expr(e.op, tuple(as_expr(a) for a in args), e.dtype, e.value, e.minimum)
+
+
+def fold_int(value: Int) -> Int:
+    return value if isinstance(value, int) else fold(value)
 
 
 @dataclass(frozen=True)

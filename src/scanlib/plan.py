@@ -111,8 +111,9 @@ class Loop:
 
     dims[steps_slot] is the number of steps.  The core writes the current step into dims[step_slot] (when the loop
     is not native) and the number of steps done into dims[done_slot].  Writing t + 1 into dims[stop_slot] during
-    step t stops the loop after that step.  `start` runs once, after the storages were allocated; `temporaries` are
-    the buffers released after the last block.
+    step t stops the loop after that step.  dims[block_slot] is the number of steps of a block (set before the loop
+    or by `start`).  `start` runs once, after the storages were allocated; `temporaries` are the buffers released
+    after the last block.
     """
 
     name: str
@@ -120,7 +121,7 @@ class Loop:
     step_slot: int
     stop_slot: int
     done_slot: int
-    block_length: int
+    block_slot: int
     storages: tuple[Storage, ...] = ()
     start: Sequence[Instruction] = ()
     prologue: Sequence[Instruction] = ()

@@ -68,7 +68,7 @@ struct Loop {
   int step_slot = 0;
   int stop_slot = 0;
   int done_slot = 0;
-  std::int64_t block_length = 1;
+  int block_slot = no_slot;
   bool native = false;
   std::vector<Storage> storages;
   Instructions start;

@@ -88,11 +88,14 @@ class Region:
         self.nodes = {id(node) for node in order}
         for node in order:
             if is_branch(node):
+                self.refuse_control_flow(node)
                 level, instructions = lower_branch(self, node)
                 self.barriers.setdefault(level, []).extend(instructions)
                 continue
             self.infer(node)
             if self.is_barrier(node):
+                if isinstance(node.op.lower, RegionRule):
+                    self.refuse_control_flow(node)
                 if self.native:
                     raise NotNative(f"{node.op.name} runs outside of compiled kernels")
                 lower_barrier(self, node)
@@ -104,6 +107,11 @@ class Region:
                 self.values[id(node.output)] = self.expand(node.output)
             else:
                 self.store_if_worthwhile(node)
+
+    def refuse_control_flow(self, node: Apply) -> None:
+        """Raise unless scans and branches can run inside this region."""
+        if self.native:
+            raise NotNative(f"{node.op.name} runs outside of compiled kernels")
 
     def infer(self, node: Apply) -> None:
         context = RunTimeInference(self, node)
@@ -209,7 +217,7 @@ class Region:
         for value in values:
             if isinstance(value, Expr):
                 for name in value.reads:
-                    if name == self.step or name[0] == "r":
+                    if name[0] == "r" or (self.step is not None and name in (self.step, "t@")):
                         level = max(level, 0)
                     else:
                         level = max(level, self.buffer_levels.get(name, -1))
@@ -353,7 +361,7 @@ class Region:
 
     def require(self, condition: Expr, kind: str, message: str, values: tuple[Int, ...]) -> None:
         """A user error unless `condition` holds, tested as soon as it is known."""
-        if condition in self.required:
+        if condition in self.required or (condition.op == "const" and condition.value):
             return
         self.required.add(condition)
         check = self.program.check(kind, message)

@@ -14,20 +14,16 @@ from typing import TYPE_CHECKING
 from .. import lowered
 from ..dims import product, strides
 from ..errors import UserValueError
-from ..graph import Apply, Variable, toposort
+from ..graph import Apply, Variable
 from ..lowered import Int
-from ..ops.base import Library, Region as RegionRule
 from ..ops.scan_op import ScanSpec, operands_of, spec_of
 from ..plan import Instruction, Loop, Storage
+from .block import NotBatched
 from .program import NotNative, View
 from .scan_body import Body, LoopSlots
 
 if TYPE_CHECKING:
     from .region import Region
-
-# Steps between two polls for an interrupt: bodies in registers take nanoseconds a step, others more.
-BLOCK_REGISTERS = 4096
-BLOCK_MEMORY = 64
 
 
 @dataclass
@@ -77,14 +73,13 @@ def lower_scan(region: Region, node: Apply, level: int) -> list[Instruction]:
             region.memory(v)
     outputs = [_output(region, node, spec, k) for k in range(len(spec.keep))]
     program = region.program
-    slots = LoopSlots(region.slot(steps), program.slot(), program.slot(), program.slot())
+    slots = LoopSlots(region.slot(steps), program.slot(), program.slot(), program.slot(), program.slot(1))
     body = _lower_body(region, node, outputs, slots)
     storages = tuple(_storage(region, body.region, o) for o in outputs)
-    start, recurrence = body.region.instructions()
-    block = BLOCK_REGISTERS if body.in_registers() else BLOCK_MEMORY
+    start, prologue, recurrence, epilogue = body.instructions()
     loop = Loop(
-        spec.name, slots.steps, slots.step, slots.stop, slots.done, block, storages, start=start,
-        recurrence=recurrence, native=body.region.native, temporaries=tuple(body.region.temporaries),
+        spec.name, slots.steps, slots.step, slots.stop, slots.done, slots.block, storages,
+        start, prologue, recurrence, epilogue, body.region.native, body.temporaries(),
     )  # fmt: skip
     for o in outputs:
         region.buffer_levels[f"b{o.buffer}"] = level + 1
@@ -132,18 +127,20 @@ def _storage(region: Region, body: Region, o: ScanOutput) -> Storage:
 
 
 def _lower_body(region: Region, node: Apply, outputs: list[ScanOutput], slots: LoopSlots) -> Body:
-    """The body as one kernel per block if it can be, else as a list of instructions per step."""
-    spec = spec_of(node)
+    """The body with as much batched as can be, its recurrence as one kernel per block if it can be."""
     shapes = [o.shape for o in outputs]
-    if not any(isinstance(n.op.lower, (Library, RegionRule)) for n in toposort(spec.outputs, spec.inputs)):
-        state = region.program.snapshot()
+    state = region.program.snapshot()
+    native, batched = True, True
+    while True:
         try:
-            return Body(region, node, outputs, slots, native=True)
+            return Body(region, node, outputs, slots, native, batched)
         except NotNative:
-            region.program.restore(state)
-            for o, shape in zip(outputs, shapes):
-                o.shape = shape
-    return Body(region, node, outputs, slots, native=False)
+            native = False
+        except NotBatched:
+            native, batched = True, False
+        region.program.restore(state)
+        for o, shape in zip(outputs, shapes):
+            o.shape = shape
 
 
 def _publish(region: Region, v: Variable, o: ScanOutput, done: Int) -> None:

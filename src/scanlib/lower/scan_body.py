@@ -1,22 +1,32 @@
-"""The body of a scan as a region: what its inputs are bound to, and where its outputs go each step."""
+"""The body of a scan: what its inputs are bound to, and where its outputs go, in each of its three parts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .. import lowered
 from ..errors import InternalError
 from ..graph import Apply, Variable
-from ..lowered import Assign, Expr, For, Int, Leave, SetDim, Statement, Store
+from ..lowered import Assign, Expr, For, If, Int, Leave, SetDim, Statement, Store
 from ..ops.scan_op import operands_of, spec_of
+from ..plan import Instruction
+from .block import BlockRegion
+from .partition import partition, whole
 from .program import EXPAND, View
 from .region import Region, static_size
 from .stages import copy, indices
 
 if TYPE_CHECKING:
     from .scan import ScanOutput
+
+# Bytes that the rows of a block may take in all, so that they stay in the second-level cache.
+CACHE = 1 << 19
+# Steps of a block: as many as the cache holds, within these bounds.
+LONGEST_BLOCK = 4096
+# Steps between two polls for an interrupt when every step walks through memory or a list of instructions.
+MEMORY_BLOCK = 64
 
 
 @dataclass(frozen=True)
@@ -27,47 +37,83 @@ class LoopSlots:
     step: int
     stop: int
     done: int
+    block: int
 
 
 class Body:
-    """Builds the region of a step.
+    """Builds the regions of a step: prologue, recurrence, epilogue.
 
     Invariant of registers: at the start of step t, register (j, p, e) holds element e of state j at step
     t − depth + p; they are shifted all at once at the end of the step.
     """
 
     def __init__(
-        self, parent: Region, node: Apply, outputs: list[ScanOutput], slots: LoopSlots, native: bool
+        self,
+        parent: Region,
+        node: Apply,
+        outputs: list[ScanOutput],
+        slots: LoopSlots,
+        native: bool,
+        batched: bool,
     ) -> None:
         self.parent = parent
         self.spec = spec_of(node)
         self.given = operands_of(node)
         self.outputs = outputs
         self.slots = slots
+        self.parts = partition(self.spec) if batched else whole(self.spec)
         self.name = parent.program.unique("t")
         parent.program.step_slots[self.name] = slots.step
         self.step = lowered.index(self.name)
-        self.region = Region(parent.program, parent, self.name, native)
+        self.block = lowered.dim(slots.block, 1)
         self.registers: dict[int, list[list[str]]] = {}
-        self._bind()
-        self._sinks()
-        self.region.analyse(self.spec.outputs, self.spec.inputs)
-        self._drift()
-        self._store_outputs()
-        self._condition()
+        self.region = Region(parent.program, parent, self.name, native)
+        self.prologue = BlockRegion(parent.program, parent, self.name, self.block)
+        self.epilogue = BlockRegion(parent.program, parent, self.name, self.block)
+        self._prologue()
+        self._recurrence()
+        self._epilogue()
         if native:
             self._wrap()
         self._initial()
+        self._block_length()
 
-    def in_registers(self) -> bool:
-        return self.region.native and len(self.registers) == len(self.spec.states)
+    # -- what the core runs ----------------------------------------------------------------------------
+
+    def instructions(self) -> tuple[list[Instruction], ...]:
+        """(start, prologue, recurrence, epilogue)."""
+        for block in (self.prologue, self.epilogue):
+            block.finish()
+        parts = [r.instructions() for r in (self.prologue, self.region, self.epilogue)]
+        return ([i for start, _ in parts for i in start], *(steps for _, steps in parts))
+
+    def temporaries(self) -> tuple[int, ...]:
+        return tuple(b for r in (self.prologue, self.region, self.epilogue) for b in r.temporaries)
+
+    def _block_length(self) -> None:
+        rows = [*self.prologue.row_bytes, *self.epilogue.row_bytes]
+        if not rows:
+            in_registers = self.region.native and len(self.registers) == len(self.spec.states)
+            length: Int = LONGEST_BLOCK if in_registers else MEMORY_BLOCK
+        else:
+            total: Int = 0
+            for size in rows:
+                total = lowered.add(total, size)
+            most = lowered.floordiv(lowered.add(CACHE, 0), lowered.maximum(total, 1))
+            length = lowered.maximum(lowered.minimum(most, LONGEST_BLOCK), 1)
+        if isinstance(length, int):
+            self.parent.program.initial_dims[self.slots.block] = length
+            return
+        level = self.parent.data_level([length])
+        self.parent.kernels.setdefault(level, []).append(SetDim(self.slots.block, length))
 
     # -- inputs ----------------------------------------------------------------------------------------
 
-    def _bind(self) -> None:
+    def _bind_outside(self, region: Region) -> None:
+        """Sequences and non-sequences."""
         from .scan import is_free
 
-        region, spec, parent = self.region, self.spec, self.parent
+        spec, parent = self.spec, self.parent
         for v, given in zip(spec.sequence_inputs(), self.given.sequences):
             whole = parent.memory(given)
             offset = lowered.add(whole.offset, lowered.mul(self.step, whole.strides[0]))
@@ -80,11 +126,14 @@ class Body:
             else:
                 view = parent.memory(given)
                 region.bind(v, view, view.shape)
+
+    def _bind_states(self) -> None:
+        region, spec = self.region, self.spec
         for j, (taps, inputs) in enumerate(zip(spec.states, spec.state_inputs())):
             o = self.outputs[j]
             assert o.shape is not None
             size = static_size(o.shape)
-            if region.native and size is not None and size <= EXPAND:
+            if region.native and j in self.parts.recurrence and size is not None and size <= EXPAND:
                 self.registers[j] = [
                     [f"{self.name}.{j}.{p}.{e}" for e in range(size)] for p in range(o.depth)
                 ]
@@ -95,10 +144,97 @@ class Body:
                 else:
                     region.bind(v, o.slot_view(lowered.add(self.step, tap)), o.shape)
 
-    def _sinks(self) -> None:
+    # -- the parts -------------------------------------------------------------------------------------
+
+    def _prologue(self) -> None:
+        if not self.parts.hoisted:
+            return
+        region = self.prologue
+        self._bind_outside(region)
+        region.analyse(self.parts.hoisted, self.spec.inputs)
+        for v in self.parts.hoisted:
+            region.memory(v)
+
+    def _hoisted(self, v: Variable, row: Int) -> View:
+        """The prologue's value of `v`, `row` being the place of the step in its block."""
+        view = self.prologue.memory(v)
+        offset = lowered.replace(view.offset, self.prologue.row, row)
+        return View(view.buffer, offset, view.shape, view.strides, view.dtype)
+
+    def _recurrence(self) -> None:
+        region, spec = self.region, self.spec
+        self._bind_outside(region)
+        self._bind_states()
+        # A block that runs step by step begins anew at each step; its rows are found by the step's remainder.
+        self.row = self.prologue.row if region.native else lowered.as_expr(lowered.mod(self.step, self.block))
+        for v in self.parts.hoisted:
+            view = self._hoisted(v, self.row)
+            region.bind(v, view, view.shape)
+        self._sinks(region, self.parts.recurrence)
+        wanted = [spec.outputs[k] for k in self.parts.recurrence if self._stored(k)]
+        condition = spec.condition()
+        wanted += [condition] if condition is not None else []
+        wanted += [v for v in self.parts.handed_over if v.owner is not None]
+        region.analyse(wanted, [*spec.inputs, *self.parts.hoisted])
+        self._drift()
+        self._store_outputs(region, self.parts.recurrence)
+        self._condition()
+
+    def _epilogue(self) -> None:
+        parts, region = self.parts, self.epilogue
+        if not parts.epilogue and not parts.accumulators:
+            return
+        self._bind_outside(region)
+        for v in parts.hoisted:
+            view = self._hoisted(v, region.row)
+            region.bind(v, view, view.shape)
+        for v in parts.handed_over:
+            region.bind(v, self._hand_over(v), self.region.shape(v))
+        self._sinks(region, parts.epilogue)
+        wanted = [self.spec.outputs[k] for k in parts.epilogue]
+        for a in parts.accumulators:
+            for term in a.terms:
+                node = product_of(term)
+                wanted += [term] if node is None else list(node.inputs)
+        region.analyse(wanted, [*self.spec.inputs, *parts.hoisted, *parts.handed_over])
+        self._store_outputs(region, parts.epilogue)
+        if parts.accumulators:
+            from .accumulate import accumulate
+
+            for a in parts.accumulators:
+                accumulate(region, self.outputs[a.state], a.terms)
+
+    def _hand_over(self, v: Variable) -> View:
+        """Where the epilogue reads a value of the recurrence: its trace, or a row written for it each step."""
+        spec = self.spec
+        for j, (taps, inputs) in enumerate(zip(spec.states, spec.state_inputs())):
+            o = self.outputs[j]
+            if o.slots is not None:
+                continue
+            for tap, tapped in zip(taps, inputs):
+                if v is tapped:
+                    return o.slot_view(lowered.add(self.step, tap))
+            if v is spec.outputs[j]:
+                return o.slot_view(self.step)
+        from .block import rows_view
+
+        shape = self.region.shape(v)
+        view = self.epilogue.temporary(v.name or "handed over", v.dtype, shape, -1)
+        target = rows_view(view.buffer, shape, v.dtype, self.row)
+        level = max(0, self.region.level(v))
+        self.region.kernels.setdefault(level, []).extend(copy(self.region, v, target))
+        return view
+
+    # -- outputs ---------------------------------------------------------------------------------------
+
+    def _sinks(self, region: Region, positions: Sequence[int]) -> None:
         """Tell the region where outputs must end up, so that they are computed there."""
-        for k, (v, o) in enumerate(zip(self.spec.outputs, self.outputs)):
+        for k in positions:
+            v, o = self.spec.outputs[k], self.outputs[k]
             if k in self.registers or not self._stored(k) or v.owner is None:
+                continue
+            # Batched kernels write rows at equal distances, which a ring does not have.
+            if region is self.epilogue and o.slots is not None:
                 continue
 
             def place(shape: tuple[Int, ...], o: ScanOutput = o) -> View:
@@ -106,16 +242,17 @@ class Body:
                     o.shape = shape
                 return o.slot_view(self.step)
 
-            self.region.pending.setdefault(id(v), place)
+            region.pending.setdefault(id(v), place)
 
     def _stored(self, k: int) -> bool:
         return k < len(self.spec.states) or self.outputs[k].keep != 0
 
-    # -- outputs ---------------------------------------------------------------------------------------
-
     def _drift(self) -> None:
         """The value a state is given must have the state's shape."""
-        for v, o in zip(self.spec.state_outputs(), self.outputs):
+        for k in self.parts.recurrence:
+            if k >= len(self.spec.states):
+                continue
+            v, o = self.spec.outputs[k], self.outputs[k]
             assert o.shape is not None
             if v.dtype != o.dtype:
                 raise InternalError(f"state '{o.label}' is {o.dtype} but its step gives {v.dtype}")
@@ -126,21 +263,22 @@ class Body:
                 )
                 self.region.require(lowered.compare("eq", a, b), "value", message, (a, b))
 
-    def _store_outputs(self) -> None:
-        region = self.region
-        done: set[int] = set()
-        for k, (v, o) in enumerate(zip(self.spec.outputs, self.outputs)):
+    def _store_outputs(self, region: Region, positions: Sequence[int]) -> None:
+        for k in positions:
+            v, o = self.spec.outputs[k], self.outputs[k]
+            if not self._stored(k):
+                o.shape = o.shape if o.shape is not None else ()
+                continue
             if o.shape is None:
                 o.shape = region.shape(v)
-            if k in self.registers or not self._stored(k):
+            if k in self.registers:
                 continue
             target = o.slot_view(self.step)
-            if id(v) in region.sinks and id(v) not in done:
+            if region.sinks.get(id(v)) == target:
                 region.memory(v)
             if region.values.get(id(v)) != target and region.spilled(v) != target:
                 level = max(0, region.level(v))
                 region.kernels.setdefault(level, []).extend(copy(region, v, target))
-            done.add(id(v))
 
     def _condition(self) -> None:
         condition = self.spec.condition()
@@ -156,39 +294,38 @@ class Body:
     def _wrap(self) -> None:
         """Turn the statements of one step into a kernel that runs all steps of a block."""
         body = list(self.region.kernels.get(0, ()))
+        condition = self.spec.condition()
+        if not body and not self.registers and condition is None:
+            return
         names: list[str] = []
         values: list[Expr] = []
         for j, positions in self.registers.items():
             fresh = self._elements(self.spec.outputs[j], len(positions[0]))
             if self.outputs[j].every_step:
-                target = self.outputs[j].slot_view(self.step)
-                body += self._write(target, fresh)
+                body += self._write(self.outputs[j].slot_view(self.step), fresh)
             for p, group in enumerate(positions):
                 names += group
                 values += fresh if p + 1 == len(positions) else self._read(j, p + 1)
         end: Int = lowered.bound("stop")
         before: list[Statement] = []
-        condition = self.spec.condition()
+        stop, last = f"{self.name}.stop", f"{self.name}.end"
         if condition is not None:
-            stop, last = f"{self.name}.stop", f"{self.name}.end"
             before.append(Assign((last,), (lowered.as_expr(lowered.bound("start")),)))
             names += [stop, last]
-            values += [
-                lowered.cast(self.region.element(condition, ()), "bool"),
-                lowered.as_expr(lowered.add(self.step, 1)),
-            ]
+            values.append(lowered.cast(self.region.element(condition, ()), "bool"))
+            values.append(lowered.as_expr(lowered.add(self.step, 1)))
             end = lowered.register(last, "int64")
         if names:
             body.append(Assign(tuple(names), tuple(values)))
         if condition is not None:
-            now = lowered.add(self.step, 1)
-            body.append(lowered.If(lowered.register(stop, "bool"), [SetDim(self.slots.stop, now)]))
+            body.append(
+                If(lowered.register(stop, "bool"), [SetDim(self.slots.stop, lowered.add(self.step, 1))])
+            )
             body.append(Leave(lowered.register(stop, "bool")))
         for j, positions in self.registers.items():
             for p, group in enumerate(positions):
                 view = self.outputs[j].slot_view(lowered.add(lowered.bound("start"), p - len(positions)))
-                at = [view.at(i) for i in indices(view.shape)]
-                before.append(Assign(tuple(group), tuple(at)))
+                before.append(Assign(tuple(group), tuple(view.at(i) for i in indices(view.shape))))
         loop = For(self.name, lowered.bound("start"), lowered.bound("stop"), body)
         self.region.kernels[0] = [*before, loop, *self._flush(end)]
 
@@ -234,3 +371,11 @@ class Body:
 
                 statements += self.parent.loop(target.shape, body)
         self.region.kernels.setdefault(-1, []).extend(statements)
+
+
+def product_of(term: Variable) -> Apply | None:
+    """The matrix product that `term` is, if the epilogue can add it up in one large product per block."""
+    from ..ops.base import Contract
+
+    node = term.owner
+    return node if node is not None and isinstance(node.op.lower, Contract) and term.ndim == 2 else None
