@@ -33,7 +33,8 @@ def test_literal_arguments(mode: str) -> None:
     outputs = [
         T.arange(5), T.arange(2, 9, 3), T.arange(9, 2, -3), T.arange(3, 1), T.arange(4, dtype="int8"),
         T.arange(0, 1, 0.1), T.arange(1.0, 0.0, -0.3), T.arange(5, dtype="float32"), T.arange(0.5, 0.5),
-        T.linspace(0, 1, 7), T.linspace(2.0, -1.0, 4, endpoint=False), T.linspace(3, 5, 1), T.linspace(0, 1, 0),
+        T.linspace(0, 1, 7), T.linspace(2.0, -1.0, 4, endpoint=False), T.linspace(3, 5, 1),
+        T.linspace(0, 1, 0),
         T.eye(3), T.eye(2, 4, 1), T.eye(4, 2, -1, dtype="int32"), T.eye(2, k=5), T.eye(3, 3, dtype=bool),
         T.zeros((2, 3)), T.zeros(4, "int8"), T.ones(()), T.ones((0, 2), dtype="bool"), T.full((2, 2), 7),
         T.full(3, 1.5, "float32"), T.alloc(1.5, 2, 2), T.alloc(np.arange(3), 2, 3), T.empty((1,)),
@@ -59,14 +60,16 @@ def test_symbolic_arguments(mode: str) -> None:
     x = T.dscalar("x")
     f = scanlib.function(
         [a, b, c, x],
-        [T.arange(a, b, c), T.arange(b), T.arange(x, b), T.zeros((abs(b), 2)), T.eye(abs(a), abs(b), c), T.full(abs(c), x),
+        [T.arange(a, b, c), T.arange(b), T.arange(x, b), T.zeros((abs(b), 2)), T.eye(abs(a), abs(b), c),
+        T.full(abs(c), x),
          T.alloc(x, abs(a), 1), T.linspace(a, b, abs(c)), T.tri(abs(a), abs(b), c)],
         mode=mode,
     )  # fmt: skip
     for i, j, k, y in [(2, 30, 5, 0.5), (7, -6, -2, -1.5), (0, 0, 1, 1.0), (-5, 9, 20, 2.25)]:
         p, q, r = abs(i), abs(j), abs(k)
         wanted = [
-            np.arange(i, j, k), np.arange(j), np.arange(y, j), np.zeros((q, 2)), np.eye(p, q, k), np.full(r, y),
+            np.arange(i, j, k), np.arange(j), np.arange(y, j), np.zeros((q, 2)), np.eye(p, q, k),
+            np.full(r, y),
             np.full((p, 1), y), np.linspace(i, j, r), np.tri(p, q, k),
         ]  # fmt: skip
         for got, want in zip(f(i, j, k, y), wanted, strict=True):
@@ -80,16 +83,20 @@ def test_like_and_diagonals(shape: tuple[int, int], mode: str) -> None:
     a = RNG.normal(size=shape).astype("float32")
     b = RNG.normal(size=(2, 3, 4))
     outputs = [
-        T.zeros_like(m), m.ones_like(), T.full_like(m, 2), T.zeros_like(m, "int64"), T.fill(m, 3), m.fill(v[0]),
+        T.zeros_like(m), m.ones_like(), T.full_like(m, 2), T.zeros_like(m, "int64"), T.fill(m, 3),
+        m.fill(v[0]),
         T.second(m, 1.5), T.identity_like(m), T.diagonal(m), m.diagonal(1), m.diagonal(-2), T.diagonal(m, 9),
-        T.diagonal(t, 1, 0, 2), t.diagonal(0, -1, 1), T.diag(m), T.diag(v), T.diag(v, 2), T.diag(v, -1), m.trace(),
+        T.diagonal(t, 1, 0, 2), t.diagonal(0, -1, 1), T.diag(m), T.diag(v), T.diag(v, 2), T.diag(v, -1),
+        m.trace(),
         T.tril(m), T.triu(m), T.tril(m, -1), T.triu(m, 2), T.tril(t, 1), T.diag(T.lvector("none")[:0]),
     ]  # fmt: skip
     outputs.pop()
     wanted = [
         np.zeros_like(a), np.ones_like(a), np.full_like(a, 2), np.zeros(shape, "int64"), np.full_like(a, 3),
-        np.full(shape, V[0]), np.full_like(a, 1.5), np.eye(*shape, dtype="float32"), a.diagonal(), a.diagonal(1),
-        np.diag(a, -2) if shape[0] > 1 else a[:0, 0], a[:0, 0], b.diagonal(1, 0, 2), b.diagonal(0, -1, 1), np.diag(a),
+        np.full(shape, V[0]), np.full_like(a, 1.5), np.eye(*shape, dtype="float32"), a.diagonal(),
+        a.diagonal(1),
+        np.diag(a, -2) if shape[0] > 1 else a[:0, 0], a[:0, 0], b.diagonal(1, 0, 2), b.diagonal(0, -1, 1),
+        np.diag(a),
         np.diag(V), np.diag(V, 2), np.diag(V, -1), np.asarray(np.trace(a), "float32"), np.tril(a), np.triu(a),
         np.tril(a, -1), np.triu(a, 2), np.tril(b, 1),
     ]  # fmt: skip
@@ -104,7 +111,12 @@ def test_dtypes(dtype: str, mode: str) -> None:
     x = T.vector("x", dtype=dtype)
     a = np.array([1, 0, 1], dtype=dtype)
     same(
-        run(mode, [x], [T.ones_like(x), T.zeros((2,), dtype), T.diag(x), T.tril(T.diag(x)), T.eye(2, dtype=dtype)], a),
+        run(
+            mode,
+            [x],
+            [T.ones_like(x), T.zeros((2,), dtype), T.diag(x), T.tril(T.diag(x)), T.eye(2, dtype=dtype)],
+            a,
+        ),
         [np.ones_like(a), np.zeros(2, dtype), np.diag(a), np.diag(a), np.eye(2, dtype=dtype)],
     )
 

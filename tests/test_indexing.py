@@ -22,8 +22,10 @@ MASK = X > 0
 ROWS = np.array([True, False, True, True])
 s = slice
 BASIC: list[Any] = [
-    0, -1, (1, 2), (1, 2, 3), (), Ellipsis, s(None), s(1, None), s(None, -1), s(None, None, -1), s(None, None, -2),
-    (s(3, 0, -1), s(1, 100, 2)), s(-100, 2), s(5, 2), s(100, None), (s(-1, -100, -2), s(None), s(100, None, -3)),
+    0, -1, (1, 2), (1, 2, 3), (), Ellipsis, s(None), s(1, None), s(None, -1), s(None, None, -1),
+    s(None, None, -2),
+    (s(3, 0, -1), s(1, 100, 2)), s(-100, 2), s(5, 2), s(100, None), (s(-1, -100, -2), s(None),
+    s(100, None, -3)),
     (Ellipsis, 0), (0, Ellipsis, s(1, 3)), None, (s(None), None, 2, None), (None, Ellipsis, None),
 ]  # fmt: skip
 ARRAYS: list[Any] = [
@@ -33,7 +35,8 @@ ARRAYS: list[Any] = [
     np.array(2), np.array([3], dtype="uint8"),
 ]  # fmt: skip
 MASKS: list[Any] = [
-    MASK, ROWS, MASK[:, :, 0], (s(None), MASK[0]), (ROWS, 0), (ROWS, s(None), np.array([1, 2, 3])), (0, MASK[0]),
+    MASK, ROWS, MASK[:, :, 0], (s(None), MASK[0]), (ROWS, 0), (ROWS, s(None), np.array([1, 2, 3])),
+    (0, MASK[0]),
     (ROWS, None), (s(2), s(None), X[0, 0] > 100), X > 100, [True, False, False, True],
 ]  # fmt: skip
 
@@ -100,7 +103,8 @@ def test_symbolic_indices(mode: str) -> None:
         ix = rng.integers(-4, 4, int(rng.integers(0, 5))).astype("int32")
         mask = rng.random((5, 4)) < rng.random()
         expected = [
-            data[A:B:C], data[::C, K], data[W, A:], data[ix], data[ix, K], data[:, ix], data[mask], data[-K:, B:],
+            data[A:B:C], data[::C, K], data[W, A:], data[ix], data[ix, K], data[:, ix], data[mask],
+            data[-K:, B:],
             written(data, s(A, B, C), 7.0, False), written(data, (K, s(None, None, C)), 1, True),
             written(data, ix, 1.0, True), written(data, mask, 0.0, False),
             written(data, (s(None), ix), data[:, ix] * 2, True),
@@ -301,14 +305,17 @@ def test_take_and_friends(mode: str) -> None:
     o = T.lmatrix("o")
     outputs = [
         x.take(i), x.take(i, 1), T.take(x, 5, mode="clip"), T.take(x, i + 7, axis=1, mode="wrap"),
-        T.take(x, i - 5, axis=0, mode="clip"), T.take_along_axis(x, o, 0), T.flip(x), T.flip(x, 1), T.flip(x, (0, 1)),
+        T.take(x, i - 5, axis=0, mode="clip"), T.take_along_axis(x, o, 0), T.flip(x), T.flip(x, 1),
+        T.flip(x, (0, 1)),
         T.nonzero_values(x), T.flatnonzero(x), x.nonzero()[1], T.nonzero(x > 0, return_matrix=True),
         x[T.nonzero(x > 0)], T.take(x, []),
     ]  # fmt: skip
     wanted = [
         data.take(ix), data.take(ix, 1), np.take(data, 5, mode="clip"), np.take(data, ix + 7, 1, mode="wrap"),
-        np.take(data, ix - 5, axis=0, mode="clip"), np.take_along_axis(data, order, 0), np.flip(data), np.flip(data, 1),
-        np.flip(data, (0, 1)), data.ravel(), np.arange(12), np.nonzero(data)[1], np.array(np.nonzero(data > 0)),
+        np.take(data, ix - 5, axis=0, mode="clip"), np.take_along_axis(data, order, 0), np.flip(data),
+        np.flip(data, 1),
+        np.flip(data, (0, 1)), data.ravel(), np.arange(12),
+        np.nonzero(data)[1], np.array(np.nonzero(data > 0)),
         data[data > 0], np.zeros(0),
     ]  # fmt: skip
     got = run(mode, [x, i, o], outputs, data, ix, order)
@@ -338,7 +345,9 @@ GRADIENTS: list[Any] = [
 
 @pytest.mark.parametrize("k", range(len(GRADIENTS)))
 def test_gradients(k: int) -> None:
-    verify_grad(GRADIENTS[k], [RNG.normal(size=(3, 4)), np.array([0, 2, 2])], mode="reference", order=2, n_tests=1)
+    verify_grad(
+        GRADIENTS[k], [RNG.normal(size=(3, 4)), np.array([0, 2, 2])], mode="reference", order=2, n_tests=1
+    )
 
 
 def test_gradients_compiled(mode: str) -> None:

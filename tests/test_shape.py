@@ -25,7 +25,11 @@ REARRANGED: list[tuple[str, Any, Any]] = [
     ("reshape", lambda x: x.reshape((4, 6)), lambda a: a.reshape(4, 6)),
     ("reshape -1", lambda x: x.reshape(4, -1), lambda a: a.reshape(4, -1)),
     ("reshape ()", lambda x: x[:1, 0, 0].reshape(()), lambda a: a[:1, 0, 0].reshape(())),
-    ("reshape shape", lambda x: T.reshape(x, (x.shape[1], x.shape[0] * x.shape[2])), lambda a: a.reshape(3, 8)),
+    (
+        "reshape shape",
+        lambda x: T.reshape(x, (x.shape[1], x.shape[0] * x.shape[2])),
+        lambda a: a.reshape(3, 8),
+    ),
     ("reshape slice", lambda x: x[0].reshape(x.shape[1:][::-1]), lambda a: a[0].reshape(4, 3)),
     ("reshape stack", lambda x: x.reshape(T.stack([x.shape[2], -1])), lambda a: a.reshape(4, -1)),
     ("reshape view", lambda x: x.T.reshape((2, 12)), lambda a: a.T.reshape(2, 12)),
@@ -50,7 +54,11 @@ REARRANGED: list[tuple[str, Any, Any]] = [
     ("padaxis", lambda x: T.shape_padaxis(x, 1), lambda a: a[:, None]),
     ("broadcast_to", lambda x: T.broadcast_to(x, (5, 2, 3, 4)), lambda a: np.broadcast_to(a, (5, 2, 3, 4))),
     ("broadcast 1", lambda x: T.broadcast_to(x[:, :1], x.shape) + x, lambda a: a[:, :1] + a),
-    ("concatenate", lambda x: T.concatenate([x, x[:, :1], x[:, 3:]], 1), lambda a: np.concatenate([a, a[:, :1]], 1)),
+    (
+        "concatenate",
+        lambda x: T.concatenate([x, x[:, :1], x[:, 3:]], 1),
+        lambda a: np.concatenate([a, a[:, :1]], 1),
+    ),
     ("join", lambda x: T.join(-1, x, x), lambda a: np.concatenate([a, a], -1)),
     ("stack", lambda x: T.stack([x, x * 2, x], axis=-1), lambda a: np.stack([a, a * 2, a], -1)),
     ("old stack", lambda x: T.stack(x[0], x[1] + 1), lambda a: np.stack([a[0], a[1] + 1])),
@@ -100,7 +108,8 @@ def test_sizes_above_the_small_ones(mode: str) -> None:
     big = RNG.normal(size=(20, 3, 30))
     x = T.dtensor3("x")
     chosen = [r for r in REARRANGED if r[0] in (
-        "reshape shape", "flatten", "ravel", "dimshuffle", "broadcast 1", "concatenate", "join", "stack", "repeat",
+        "reshape shape", "flatten", "ravel", "dimshuffle", "broadcast 1", "concatenate", "join", "stack",
+        "repeat",
         "repeat axis", "repeat each", "tile", "roll", "roll axis", "split", "size",
     )]  # fmt: skip
     meanings = {"reshape shape": lambda a: a.reshape(3, 600), "size": lambda a: np.array(a.size)}
@@ -131,7 +140,8 @@ def test_symbolic_arguments(mode: str) -> None:
 def test_empty(mode: str) -> None:
     x = T.dmatrix("x")
     outputs = [
-        x.flatten(), x.T, T.concatenate([x, x, T.ones((1, 3))]), T.roll(x, 1, 0), T.repeat(x, 2, 0), T.tile(x, (2, 2)),
+        x.flatten(), x.T, T.concatenate([x, x, T.ones((1, 3))]), T.roll(x, 1, 0), T.repeat(x, 2, 0),
+        T.tile(x, (2, 2)),
         T.stack([x, x]), x.reshape((3, 0)), T.broadcast_to(x[:, :1], (0, 7)), x.reshape((-1, 3)),
     ]  # fmt: skip
     shapes = [(0,), (3, 0), (1, 3), (0, 3), (0, 3), (0, 6), (2, 0, 3), (3, 0), (0, 7), (0, 3)]
@@ -146,14 +156,21 @@ def test_generated_dimshuffles(order: list[int], places: list[int], static: bool
         chosen.insert(p, "x")
     x = T.tensor("float64", shape=X.shape if static else (None,) * 3)
     want = np.expand_dims(X.transpose(order), tuple(i for i, o in enumerate(chosen) if o == "x"))
-    got, back = run("reference", [x], [x.dimshuffle(*chosen), T.grad((x.dimshuffle(*chosen) * want).sum(), x)], X)
+    got, back = run(
+        "reference", [x], [x.dimshuffle(*chosen), T.grad((x.dimshuffle(*chosen) * want).sum(), x)], X
+    )
     np.testing.assert_array_equal(got, want)
     np.testing.assert_array_equal(back, X)
 
 
 def test_joined_dtypes(mode: str) -> None:
     i, f = T.ivector("i"), T.fvector("f")
-    outputs = [T.concatenate([i, f]), T.stack([i, f, f]), T.stack([f[0], 1.5]), T.as_tensor_variable([1, f[0]])]
+    outputs = [
+        T.concatenate([i, f]),
+        T.stack([i, f, f]),
+        T.stack([f[0], 1.5]),
+        T.as_tensor_variable([1, f[0]]),
+    ]
     got = run(mode, [i, f], outputs, [1, 2], [0.5, 2.0])
     assert [a.dtype.name for a in got] == ["float64", "float64", "float32", "float32"]
     np.testing.assert_array_equal(got[0], [1, 2, 0.5, 2])
@@ -227,8 +244,8 @@ def test_errors_while_running(mode: str) -> None:
     cases: list[tuple[str, Any, Any]] = [
         ("has 6", x.reshape((n, 2)), 2),
         ("must be 1 long, but it is 2 long", x.dimshuffle(1), 0),
-        ("axis 1 of 'x' is 3 long, that of 'y' is 4 long", T.concatenate([x, y]), 0),
-        ("axis 1 of 'x' is 3 long, that of 'y' is 4 long", T.stack([x, y]), 0),
+        ("axis 1 of 'x' is 3 long, that of 'y' 4", T.concatenate([x, y]), 0),
+        ("axis 1 of 'x' is 3 long, that of 'y' 4", T.stack([x, y]), 0),
         ("a dimension of 3 where 2 is needed", T.broadcast_to(x, (2, n)), 2),
         ("axis 0 of 'x' must be 5 long, but it is 2 long", T.specify_shape(x, (n, None)), 5),
         ("negative", T.repeat(x, T.stack([n, n + 3]), 0), -1),

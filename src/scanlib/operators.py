@@ -323,8 +323,8 @@ class Operators(_Arithmetic, _Reductions, _Shape):
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
         raise UserTypeError(
-            f"'{self!r}' is symbolic and has no value yet: use the function of scanlib.tensor instead of NumPy's, "
-            "or .eval() to compute a value"
+            f"'{self!r}' is symbolic and has no value yet: use the function of scanlib.tensor instead of "
+            "NumPy's, or .eval() to compute a value"
         )
 
     @property
@@ -357,5 +357,3 @@ class Operators(_Arithmetic, _Reductions, _Shape):
 def _given(**options: Any) -> dict[str, Any]:
     """The options that are not None."""
     return {k: v for k, v in options.items() if v is not None}
-
-

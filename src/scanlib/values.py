@@ -1,4 +1,4 @@
-"""Values that enter a graph: a user's number, list or array made into an array of a variable's type, or refused."""
+"""Values that enter a graph: a user's number, list or array as an array of a variable's type, or refused."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def convert_value(
             f"'{name}': expected {type.ndim} dimension(s) ({type}), got {array.ndim} "
             f"(an array of shape {array.shape}); reshape the value or declare the variable with {array.ndim}"
         )
-    for axis, (expected, got) in enumerate(zip(type.shape, array.shape)):
+    for axis, (expected, got) in enumerate(zip(type.shape, array.shape, strict=True)):
         if expected is not None and expected != got:
             raise UserValueError(
                 f"'{name}': axis {axis} must be {expected} long ({type}), the value has shape {array.shape}"
@@ -82,7 +82,7 @@ def _check_cast(array: np.ndarray, type: TensorType, name: str, weak: bool, allo
             f"'{name}': {low if low < limits.min else high} does not fit {type.dtype} "
             f"({limits.min} … {limits.max}); declare the variable with a wider dtype"
         )
-    got = f"a Python {array.dtype.kind == 'f' and 'float' or 'int'}" if weak else f"{array.dtype.name}"
+    got = f"a Python {'float' if array.dtype.kind == 'f' else 'int'}" if weak else f"{array.dtype.name}"
     raise UserTypeError(
         f"'{name}': expected {type}, got {got}: casting it could lose information; pass "
         f"value.astype('{type.dtype}'), or allow it with allow_input_downcast=True in function(…)"

@@ -29,7 +29,7 @@ def _arange_element(ctx: Lowering, index: tuple[Int, ...]) -> Expr:
     return lowered.cast(lowered.as_expr(value), ctx.output_dtype())
 
 
-arange = Op(
+arange: Op = Op(
     "arange",
     _arange_infer,
     lambda params, start, stop, step: np.arange(int(start), int(stop), int(step)).astype(params["dtype"]),
@@ -55,7 +55,7 @@ def _eye_element(ctx: Lowering, index: tuple[Int, ...]) -> Expr:
     return lowered.select(on, lowered.constant(1, dtype), lowered.constant(0, dtype))
 
 
-eye = Op(
+eye: Op = Op(
     "eye",
     _eye_infer,
     lambda params, n, m, k: np.eye(int(n), int(m), int(k), dtype=params["dtype"]),
@@ -94,7 +94,7 @@ def _diagonal_gradient(node: Apply, cotangents: Cotangents) -> Gradients:
     return [T.reshape(T.set_subtensor(flat[where], g), dims_of(x))]
 
 
-diagonal = Op(
+diagonal: Op = Op(
     "diagonal",
     _diagonal_infer,
     lambda params, x: np.diagonal(x, params["offset"], -2, -1),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Union
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +25,7 @@ class Ref:
     input: int
 
 
-Number = Union[int, Ref]
+Number = int | Ref
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Span:
         return self == Span()
 
 
-Index = tuple[Union[At, Span], ...]
+Index = tuple[At | Span, ...]
 Value = Callable[[int], Dim]
 
 
@@ -111,7 +111,7 @@ def indexed_shape(ctx: Inference) -> Shape:
     """The shape of input 0 under params['index']; UserIndexError for a position known to be outside."""
     shape: list[Dim] = []
     require_steps(ctx, ctx.params["index"])
-    for axis, (entry, n) in enumerate(zip(ctx.params["index"], ctx.shape(0))):
+    for axis, (entry, n) in enumerate(zip(ctx.params["index"], ctx.shape(0), strict=True)):
         if isinstance(entry, Span):
             shape.append(region(entry, n, ctx.value).length)
             continue
@@ -126,11 +126,9 @@ def outside(axis: int, name: str) -> str:
 
 
 def position(ctx: Lowering, i: Int, n: Int, axis: int, name: str) -> Int:
-    """Index `i` of an axis `n` long as a position in it: negative counts from the end, outside is an error."""
+    """Index `i` of an axis `n` long as a position: negative counts from the end, outside is an error."""
     inside = lowered.choose(lowered.compare("lt", i, 0), lowered.add(i, n), i)
-    holds = lowered.logical(
-        "logical_and", lowered.compare("ge", inside, 0), lowered.compare("lt", inside, n)
-    )
+    holds = lowered.logical("logical_and", lowered.compare("ge", inside, 0), lowered.compare("lt", inside, n))
     if holds.op == "const" and holds.value:
         return inside
     return ctx.check(inside, holds, outside(axis, name), i, n)
@@ -179,7 +177,7 @@ def masked(value: Expr, condition: Expr, memo: dict[int, Expr] | None = None) ->
     elif value.op == "guard":
         free = lowered.expr("logical_not", (condition,), "bool")
         args = (args[0], lowered.logical("logical_or", free, args[1]), *args[2:])
-    same = all(a is b for a, b in zip(args, value.args))
+    same = all(a is b for a, b in zip(args, value.args, strict=True))
     made = value if same else lowered.expr(value.op, args, value.dtype, value.value, value.minimum)
     memo[id(value)] = made
     return made
@@ -195,5 +193,5 @@ def stretched_index(shape: Sequence[Int], index: Sequence[Int]) -> tuple[Int, ..
     tail = index[len(index) - len(shape) :]
     return tuple(
         0 if isinstance(d, int) and d == 1 else lowered.choose(lowered.compare("eq", d, 1), 0, i)
-        for d, i in zip(shape, tail)
+        for d, i in zip(shape, tail, strict=True)
     )

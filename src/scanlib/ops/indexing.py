@@ -55,7 +55,10 @@ def _subtensor_gradient(node: Apply, cotangents: Cotangents) -> Gradients:
         return [None] * len(node.inputs)
     shifted = shift_refs(node.params["index"], 1)
     # Every element is read at most once, so the rest of the gradient is zero.
-    return [set_subtensor(tensor().zeros_like(x), g, *numbers, index=shifted, inc=False), *[None] * len(numbers)]
+    return [
+        set_subtensor(tensor().zeros_like(x), g, *numbers, index=shifted, inc=False),
+        *[None] * len(numbers),
+    ]
 
 
 def shift_refs(index: Any, by: int) -> Any:
@@ -66,11 +69,12 @@ def shift_refs(index: Any, by: int) -> Any:
         return Ref(n.input + by) if isinstance(n, Ref) else n
 
     return tuple(
-        At(move(e.index)) if isinstance(e, At) else Span(move(e.start), move(e.stop), move(e.step)) for e in index
+        At(move(e.index)) if isinstance(e, At) else Span(move(e.start), move(e.stop), move(e.step))
+        for e in index
     )
 
 
-subtensor = Op(
+subtensor: Op = Op(
     "subtensor",
     lambda ctx: [(ctx.dtype(0), indexed_shape(ctx))],
     lambda params, *arrays: arrays[0][numpy_index(params["index"], arrays)],
@@ -87,9 +91,10 @@ def _require_fit(ctx: Inference, value: Shape, target: Shape) -> None:
     """User error unless `value` (input 1) broadcasts to the shape of the part it is written to."""
     if len(value) > len(target):
         raise UserValueError(
-            f"'{ctx.name(1)}' has {len(value)} dimensions, the part of '{ctx.name(0)}' it is written to {len(target)}"
+            f"'{ctx.name(1)}' has {len(value)} dimensions, "
+            f"the part of '{ctx.name(0)}' it is written to {len(target)}"
         )
-    for a, b in zip(reversed(value), reversed(target)):
+    for a, b in zip(reversed(value), reversed(target), strict=False):
         message = (
             f"'{ctx.name(1)}' does not fit the part of '{ctx.name(0)}' it is written to: "
             "a dimension of {0} where {1} is needed"
@@ -113,7 +118,7 @@ def _inside(ctx: Lowering, index: Sequence[Int]) -> tuple[Expr, list[Int]]:
     """Whether x[index] is in the region, and which element of the region it is (0 where it is not)."""
     holds = lowered.constant(True, "bool")
     where: list[Int] = []
-    for axis, (entry, o) in enumerate(zip(ctx.params["index"], index)):
+    for axis, (entry, o) in enumerate(zip(ctx.params["index"], index, strict=True)):
         if isinstance(entry, At):
             holds = lowered.logical("logical_and", holds, lowered.compare("eq", o, at(ctx, entry, axis)))
             continue
@@ -154,7 +159,7 @@ def _added(x: Expr, v: Expr) -> Expr:
 
 
 def _set_gradient(node: Apply, cotangents: Cotangents) -> Gradients:
-    g, (x, v, *numbers) = cotangents[0], node.inputs
+    g, (_, v, *numbers) = cotangents[0], node.inputs
     if g is None:
         return [None] * len(node.inputs)
     index, inc = node.params["index"], node.params["inc"]
@@ -174,7 +179,7 @@ def _set_forward(op: Op, node: Apply, tangents: Cotangents) -> Gradients:
     return [op(tx, tv, *node.inputs[2:], **node.params)]
 
 
-set_subtensor = Op(
+set_subtensor: Op = Op(
     "set_subtensor",
     _set_infer,
     _set_reference,
@@ -223,7 +228,7 @@ def _gather_gradient(node: Apply, cotangents: Cotangents) -> Gradients:
     return [made, *[None] * len(indices)]
 
 
-gather = Op(
+gather: Op = Op(
     "gather",
     lambda ctx: [(ctx.dtype(0), _gathered_shape(ctx, 1))],
     _gather_reference,
@@ -277,7 +282,7 @@ def _scatter_statements(ctx: Lowering) -> list[Statement]:
 
 
 def _scatter_gradient(node: Apply, cotangents: Cotangents) -> Gradients:
-    g, (x, v, *indices) = cotangents[0], node.inputs
+    g, (_, v, *indices) = cotangents[0], node.inputs
     if g is None:
         return [None] * len(node.inputs)
     names = {k: node.params[k] for k in ("axes", "label")}
@@ -288,7 +293,7 @@ def _scatter_gradient(node: Apply, cotangents: Cotangents) -> Gradients:
     return [rest, part, *[None] * len(indices)]
 
 
-scatter = Op(
+scatter: Op = Op(
     "scatter",
     _scatter_infer,
     _scatter_reference,
@@ -310,7 +315,7 @@ def _nonzero_infer(ctx: Inference) -> Sequence[tuple[str, Shape]]:
 def _nonzero_reference(params: Params, mask: np.ndarray) -> tuple[Any, ...]:
     found = np.nonzero(mask)
     vectors = [np.zeros(mask.size, dtype="int64") for _ in found]
-    for vector, positions in zip(vectors, found):
+    for vector, positions in zip(vectors, found, strict=True):
         vector[: len(positions)] = positions
     return (np.asarray(len(found[0]), dtype="int64"), *vectors)
 
@@ -325,7 +330,9 @@ def _nonzero_statements(ctx: Lowering) -> list[Statement]:
     return [begin, *ctx.loop(ctx.shape(0), visit), ctx.store(0, (), count)]
 
 
-nonzero = Op("nonzero", _nonzero_infer, _nonzero_reference, Stages(_nonzero_statements), no_flow, no_tangent)
+nonzero: Op = Op(
+    "nonzero", _nonzero_infer, _nonzero_reference, Stages(_nonzero_statements), no_flow, no_tangent
+)
 
 
 # repeat_index(repeats, total): position i repeats[i] times, `total` entries in all.
@@ -340,7 +347,7 @@ def _repeat_statements(ctx: Lowering) -> list[Statement]:
 
     def visit(index: tuple[Int, ...]) -> list[Statement]:
         times = lowered.fold(ctx.element(0, index))
-        # The sum of the repeats is the length of the output: no entry may be negative, or others would not fit.
+        # Their sum is the length of the output: if one were negative, the others would not fit.
         times = ctx.check(times, lowered.compare("ge", times, 0), "repeat: a count of {0} is negative", times)
 
         def write(_: tuple[Int, ...]) -> list[Statement]:
@@ -352,7 +359,7 @@ def _repeat_statements(ctx: Lowering) -> list[Statement]:
     return [begin, *ctx.loop(ctx.shape(0), visit)]
 
 
-repeat_index = Op(
+repeat_index: Op = Op(
     "repeat_index",
     lambda ctx: [("int64", (ctx.value(1),))],
     _repeat_reference,

@@ -1,4 +1,4 @@
-"""Rows that rearrange elements: reshape, dimshuffle, broadcasting and its adjoint, joins, and shapes as values."""
+"""Rows that rearrange elements: reshape, dimshuffle, broadcasting and its adjoint, joins; and shapes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,19 @@ from .. import dims, lowered
 from ..dims import Dim, Shape
 from ..graph import Apply, Constant, Variable
 from ..lowered import Expr, Int, Statement
-from .base import Affine, AxisMap, Cotangents, Element, Inference, Lowering, Op, Reshape, Stages, Unbroadcast
+from .base import (
+    Affine,
+    AxisMap,
+    Cotangents,
+    Element,
+    Inference,
+    Lowering,
+    Op,
+    Params,
+    Reshape,
+    Stages,
+    Unbroadcast,
+)
 from .base import result_dtype as common_dtype
 
 Gradients = Sequence["Variable | None"]
@@ -76,7 +88,9 @@ def _reshape_infer(ctx: Inference) -> Sequence[tuple[str, Shape]]:
     given = [ctx.value(i) for i in range(1, len(ctx.inputs))]
     others = dims.product([dims.choose("eq", d, -1, 1, d) for d in given])
     if -1 in [d for d in given if isinstance(d, int)]:
-        ctx.require("ge", others, 1, f"reshape of '{ctx.name(0)}': -1 stands beside a dimension of 0 elements")
+        ctx.require(
+            "ge", others, 1, f"reshape of '{ctx.name(0)}': -1 stands beside a dimension of 0 elements"
+        )
     rest = dims.floordiv(size, dims.maximum(others, 1))
     shape = tuple(dims.choose("eq", d, -1, rest, d) for d in given)
     for d in given:
@@ -91,7 +105,7 @@ def _reshape_gradient(node: Apply, cotangents: Cotangents) -> Gradients:
     return [None if g is None else reshape(g, *dims_of(x)), *[None] * (len(node.inputs) - 1)]
 
 
-reshape = Op(
+reshape: Op = Op(
     "reshape",
     _reshape_infer,
     lambda params, x, *shape: np.reshape(x, [int(d) for d in shape]),
@@ -127,7 +141,7 @@ def _dimshuffle_gradient(node: Apply, cotangents: Cotangents) -> Gradients:
     return [dimshuffle(g, order=back)]
 
 
-def _dimshuffle_reference(params: dict, x: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+def _dimshuffle_reference(params: Params, x: np.ndarray) -> np.ndarray:
     order = params["order"]
     kept = [o for o in order if o != "x"]
     moved = np.squeeze(x, tuple(a for a in range(x.ndim) if a not in kept))
@@ -137,7 +151,7 @@ def _dimshuffle_reference(params: dict, x: np.ndarray) -> np.ndarray:  # type: i
     )
 
 
-dimshuffle = Op(
+dimshuffle: Op = Op(
     "dimshuffle",
     _dimshuffle_infer,
     _dimshuffle_reference,
@@ -160,7 +174,7 @@ def _shape_element(ctx: Lowering, index: tuple[Int, ...]) -> Expr:
     return lowered.as_expr(value)
 
 
-shape = Op(
+shape: Op = Op(
     "shape",
     lambda ctx: [("int64", (ctx.ndim(0),))],
     lambda params, x: np.array(x.shape, dtype="int64"),
@@ -168,7 +182,7 @@ shape = Op(
     no_flow,
     no_tangent,
 )
-shape_i = Op(
+shape_i: Op = Op(
     "shape_i",
     lambda ctx: [("int64", ())],
     lambda params, x: np.asarray(x.shape[params["axis"]], dtype="int64"),
@@ -183,8 +197,10 @@ shape_i = Op(
 
 def _require_stretch(ctx: Inference, small: Shape, big: Shape, what: str) -> None:
     """User error unless `small` broadcasts to `big`, which stays as it is; both right-aligned."""
-    for a, b in zip(reversed(small), reversed(big)):
-        ctx.require("eq", dims.choose("eq", a, 1, b, a), b, f"{what}: a dimension of {{0}} where {{1}} is needed")
+    for a, b in zip(reversed(small), reversed(big), strict=False):
+        ctx.require(
+            "eq", dims.choose("eq", a, 1, b, a), b, f"{what}: a dimension of {{0}} where {{1}} is needed"
+        )
 
 
 def _broadcast_infer(ctx: Inference) -> Sequence[tuple[str, Shape]]:
@@ -219,7 +235,7 @@ def _broadcast_gradient(node: Apply, cotangents: Cotangents) -> Gradients:
     return [None if g is None else unbroadcast(g, node.inputs[0]), *[None] * (len(node.inputs) - 1)]
 
 
-broadcast_to = Op(
+broadcast_to: Op = Op(
     "broadcast_to",
     _broadcast_infer,
     lambda params, x, *shape: np.broadcast_to(x, [int(d) for d in shape]),
@@ -234,7 +250,7 @@ def _unbroadcast_infer(ctx: Inference) -> Sequence[tuple[str, Shape]]:
     return [(ctx.dtype(0), ctx.shape(1))]
 
 
-def _unbroadcast_reference(params: dict, g: np.ndarray, x: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+def _unbroadcast_reference(params: Params, g: np.ndarray, x: np.ndarray) -> np.ndarray:
     extra = g.ndim - x.ndim
     axes = tuple(a for a in range(g.ndim) if a < extra or (x.shape[a - extra] == 1 and g.shape[a] != 1))
     return np.asarray(g.sum(axis=axes, keepdims=True, dtype=g.dtype)).reshape(x.shape)
@@ -245,7 +261,7 @@ def _unbroadcast_gradient(node: Apply, cotangents: Cotangents) -> Gradients:
     return [None if c is None else broadcast_to(c, *dims_of(node.inputs[0])), None]
 
 
-unbroadcast_op = Op(
+unbroadcast_op: Op = Op(
     "unbroadcast",
     _unbroadcast_infer,
     _unbroadcast_reference,
@@ -272,7 +288,7 @@ def _same(op: Op, node: Apply, flow: Variable | None) -> Variable | None:
     return None if flow is None else op(flow, *node.inputs[1:], **node.params)
 
 
-specify_shape = Op(
+specify_shape: Op = Op(
     "specify_shape",
     _specify_infer,
     lambda params, x, *lengths: x,
@@ -292,7 +308,7 @@ def _agree(ctx: Inference, what: str, skip: int | None = None) -> list[Dim]:
         for axis, d in enumerate(ctx.shape(i)):
             if axis != skip:
                 message = (
-                    f"{what}: axis {axis} of '{ctx.name(0)}' is {{0}} long, that of '{ctx.name(i)}' is {{1}} long"
+                    f"{what}: axis {axis} of '{ctx.name(0)}' is {{0}} long, that of '{ctx.name(i)}' {{1}}"
                 )
                 ctx.require("eq", common[axis], d, message)
                 common[axis] = merge(common[axis], d)
@@ -339,7 +355,7 @@ def _filled(node: Apply, tangents: Cotangents) -> list[Variable] | None:
     """Tangents with zeros where nothing flows; None when nothing flows at all."""
     if all(t is None for t in tangents):
         return None
-    return [tensor().zeros_like(x) if t is None else t for t, x in zip(tangents, node.inputs)]
+    return [tensor().zeros_like(x) if t is None else t for t, x in zip(tangents, node.inputs, strict=True)]
 
 
 def _join_forward(op: Op, node: Apply, tangents: Cotangents) -> Gradients:
@@ -347,7 +363,7 @@ def _join_forward(op: Op, node: Apply, tangents: Cotangents) -> Gradients:
     return [None if filled is None else op(*filled, **node.params)]
 
 
-concatenate = Op(
+concatenate: Op = Op(
     "concatenate",
     _concatenate_infer,
     lambda params, *xs: np.concatenate(xs, axis=params["axis"]),
@@ -383,7 +399,7 @@ def _stack_gradient(node: Apply, cotangents: Cotangents) -> Gradients:
     return [g[(slice(None),) * axis + (k,)] for k in range(len(node.inputs))]
 
 
-stack = Op(
+stack: Op = Op(
     "stack",
     _stack_infer,
     lambda params, *xs: np.stack(xs, axis=params["axis"]),

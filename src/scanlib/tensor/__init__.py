@@ -6,13 +6,17 @@ from importlib import import_module
 from typing import Any
 
 from .. import graph
-from . import linalg, nnet
+from . import linalg
+from . import nnet as nnet
 from .creation import *  # noqa: F403
-from .dimensions import fold_int, static_value
+from .dimensions import fold_int as fold_int
+from .dimensions import static_value
 from .extra_ops import *  # noqa: F403
 from .linalg import *  # noqa: F403
 from .math import *  # noqa: F403
-from .nnet import relu, sigmoid, softplus
+from .nnet import relu as relu
+from .nnet import sigmoid as sigmoid
+from .nnet import softplus as softplus
 from .products import *  # noqa: F403
 from .reductions import *  # noqa: F403
 from .shape import *  # noqa: F403

@@ -215,6 +215,7 @@ def _triangle(x: Any, k: Any, what: str) -> Variable:
 
 
 __all__ = [
-    "alloc", "arange", "diag", "diagonal", "empty", "eye", "fill", "full", "full_like", "identity_like", "linspace",
+    "alloc", "arange", "diag", "diagonal", "empty", "eye", "fill", "full", "full_like", "identity_like",
+    "linspace",
     "ones", "ones_like", "second", "trace", "tri", "tril", "triu", "zeros", "zeros_like",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Dimensions given by users (ints, symbolic ints, vectors) as int64 scalars, constants where they are known."""
+"""Dimensions given by users (ints, symbolic ints, vectors) as int64 scalars, constants where known."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def fold_int(v: Any) -> Variable:
 
 
 def as_int(v: Any, what: str) -> Variable:
-    """An int or a symbolic integer scalar as an int64 scalar; UserTypeError starting with `what` for others."""
+    """An int or symbolic integer scalar as an int64 scalar; UserTypeError starting with `what` for others."""
     if isinstance(v, Variable):
         if v.ndim or v.dtype.startswith("float") or v.dtype == "bool":
             raise UserTypeError(f"{what}: expected an integer scalar, got '{describe(v)}' of type {v.type}")
@@ -73,8 +73,8 @@ def as_ints(values: Any, what: str, count: int | None = None) -> tuple[Variable,
         length = values.type.shape[0] if count is None else count
         if length is None:
             raise UserTypeError(
-                f"{what}: the length of the vector '{describe(values)}' is not known while the graph is built, "
-                "so the number of dimensions is not either; pass a tuple of scalars, or ndim="
+                f"{what}: the length of the vector '{describe(values)}' is not known while the graph is "
+                "built, so the number of dimensions is not either; pass a tuple of scalars, or ndim="
             )
         return tuple(as_int(item(values, i), what) for i in range(length))
     if isinstance(values, np.ndarray) and values.ndim == 1:
@@ -156,4 +156,5 @@ def _item_of_slice(source: Variable, span: Any, i: int) -> Variable | None:
     length = source.type.shape[0]
     if length is None or not isinstance(span, Span):
         return None
-    return item(source, range(length)[slice(span.start, span.stop, span.step)][i])
+    bounds: Any = (span.start, span.stop, span.step)  # ints: the row has no inputs for numbers
+    return item(source, range(length)[slice(*bounds)][i])

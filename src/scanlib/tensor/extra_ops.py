@@ -18,8 +18,12 @@ from .types import as_tensor_variable
 
 
 def choose(a: Any, choices: Any) -> Variable:
-    """Elementwise choices[a], the choices (a list, or a variable with them along axis 0) broadcast together."""
-    table = stack(broadcast_arrays(*choices)) if isinstance(choices, (list, tuple)) else as_tensor_variable(choices)
+    """Elementwise choices[a], the choices (a list, or along axis 0 of a variable) broadcast together."""
+    table = (
+        stack(broadcast_arrays(*choices))
+        if isinstance(choices, (list, tuple))
+        else as_tensor_variable(choices)
+    )
     which, sample = broadcast_arrays(a, getitem(table, 0))
     wide = dimshuffle(table, 0, *["x"] * (sample.ndim + 1 - table.ndim), *range(1, table.ndim))
     wide = rows.broadcast_to(wide, rows.dim(table, 0), *rows.dims_of(sample))
@@ -41,7 +45,7 @@ def diff(x: Any, n: int = 1, axis: int = -1) -> Variable:
 
 
 def searchsorted(x: Any, v: Any, side: str = "left") -> Variable:
-    """Where each element of v would go in the sorted vector x, before ('left') or after ('right') equal ones."""
+    """Where each element of v would go in the sorted vector x, before ('left') or after equal ones."""
     x, v = as_tensor_variable(x, ndim=1), as_tensor_variable(v)
     if side not in ("left", "right"):
         raise UserTypeError(f"searchsorted: side must be 'left' or 'right', got {side!r}")
@@ -82,6 +86,7 @@ def fill_diagonal(x: Any, value: Any) -> Variable:
 
 
 __all__ = [
-    "bincount", "choose", "compress", "cumprod", "cumsum", "diff", "fill_diagonal", "inverse_permutation", "repeat",
+    "bincount", "choose", "compress", "cumprod", "cumsum", "diff", "fill_diagonal", "inverse_permutation",
+    "repeat",
     "searchsorted", "squeeze", "to_one_hot",
 ]  # fmt: skip

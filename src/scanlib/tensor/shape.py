@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,9 @@ def reshape(x: Any, newshape: Any, ndim: int | None = None) -> Variable:
     x = as_tensor_variable(x)
     dims = as_ints(newshape, f"reshape of '{describe(x)}'", ndim)
     if ndim is not None and len(dims) != ndim:
-        raise UserTypeError(f"reshape of '{describe(x)}': ndim={ndim}, but the new shape has {len(dims)} entries")
+        raise UserTypeError(
+            f"reshape of '{describe(x)}': ndim={ndim}, but the new shape has {len(dims)} entries"
+        )
     if [static_value(d) for d in dims].count(-1) > 1:
         raise UserValueError(f"reshape of '{describe(x)}': only one dimension may be -1")
     return rows.reshape(x, *dims)
@@ -68,13 +71,15 @@ def flatten(x: Any, ndim: int = 1, outdim: int | None = None) -> Variable:
 
 
 def dimshuffle(x: Any, *order: Any) -> Variable:
-    """The axes of x in another order: ints are axes of x, 'x' a new axis of 1; axes left out must be 1 long."""
+    """The axes of x in another order: ints are axes of x, 'x' a new one; those left out must be 1 long."""
     x = as_tensor_variable(x)
     if len(order) == 1 and isinstance(order[0], (list, tuple)):
         order = tuple(order[0])
     chosen: list[Any] = []
     for o in order:
-        axis = "x" if isinstance(o, str) and o == "x" else axis_of(o, x.ndim, f"dimshuffle of '{describe(x)}'")
+        axis = (
+            "x" if isinstance(o, str) and o == "x" else axis_of(o, x.ndim, f"dimshuffle of '{describe(x)}'")
+        )
         if axis != "x" and axis in chosen:
             raise UserTypeError(f"dimshuffle of '{describe(x)}': axis {axis} is named twice in {order}")
         chosen.append(axis)
@@ -110,7 +115,7 @@ def moveaxis(x: Any, source: Any, destination: Any) -> Variable:
     if len(where) != len(to):
         raise UserTypeError(f"moveaxis: {len(where)} source axes, {len(to)} destinations")
     order = [a for a in range(x.ndim) if a not in where]
-    for place, axis in sorted(zip(to, where)):
+    for place, axis in sorted(zip(to, where, strict=True)):
         order.insert(place, axis)
     return rows.dimshuffle(x, order=tuple(order))
 
@@ -219,9 +224,11 @@ def join(axis: int, *xs: Any) -> Variable:
 
 def stack(*xs: Any, axis: int = 0) -> Variable:
     """Variables of one shape along a new axis: stack([a, b], axis=0), or as in old Theano stack(a, b)."""
+    given: Any = xs
     if len(xs) == 2 and isinstance(xs[0], (list, tuple)) and isinstance(xs[1], int):
-        xs, axis = (xs[0],), xs[1]
-    given = xs[0] if len(xs) == 1 and isinstance(xs[0], (list, tuple, Variable)) else xs
+        given, axis = xs
+    elif len(xs) == 1 and isinstance(xs[0], (list, tuple, Variable)):
+        given = xs[0]
     variables = _same_dtype(given, "stack")
     if len({x.ndim for x in variables}) > 1:
         shown = ", ".join(f"'{describe(x)}' ({x.ndim}-d)" for x in variables)
@@ -255,7 +262,7 @@ def split(x: Any, splits_size: Any, n_splits: int | None = None, axis: int = 0) 
     for piece in sizes:
         ends.append(fold_int(ends[-1] + piece))  # type: ignore[arg-type]
     whole = rows.specify_shape(x, ends[-1], axes=(axis,))
-    return [getitem(whole, (slice(None),) * axis + (slice(a, b),)) for a, b in zip(ends, ends[1:])]
+    return [getitem(whole, (slice(None),) * axis + (slice(a, b),)) for a, b in pairwise(ends)]
 
 
 # Repeating.
@@ -272,15 +279,15 @@ def tile(x: Any, reps: Any, ndim: int | None = None) -> Variable:
     x = shape_padleft(x, len(times) - x.ndim) if len(times) > x.ndim else x
     order: list[Any] = []
     wide: list[Variable] = []
-    for axis, (n, d) in enumerate(zip(times, rows.dims_of(x))):
+    for axis, (n, d) in enumerate(zip(times, rows.dims_of(x), strict=True)):
         order += ["x", axis]
         wide += [n, d]
     stretched = rows.broadcast_to(rows.dimshuffle(x, order=tuple(order)), *wide)
-    return rows.reshape(stretched, *(fold_int(n * d) for n, d in zip(times, rows.dims_of(x))))
+    return rows.reshape(stretched, *(fold_int(n * d) for n, d in zip(times, rows.dims_of(x), strict=True)))
 
 
 def repeat(x: Any, repeats: Any, axis: int | None = None) -> Variable:
-    """Each element along `axis` (of the flattened x by default) `repeats` times, one number or one for each."""
+    """Each element along `axis` (of the flattened x by default) `repeats` times, a number or one for each."""
     x = as_tensor_variable(x)
     if axis is None:
         x, axis = flatten(x), 0
@@ -295,7 +302,9 @@ def repeat(x: Any, repeats: Any, axis: int | None = None) -> Variable:
     n = as_int(repeats, "repeat: the count")
     order: list[Any] = [*range(axis + 1), "x", *range(axis + 1, x.ndim)]
     dims = list(rows.dims_of(x))
-    stretched = rows.broadcast_to(rows.dimshuffle(x, order=tuple(order)), *dims[: axis + 1], n, *dims[axis + 1 :])
+    stretched = rows.broadcast_to(
+        rows.dimshuffle(x, order=tuple(order)), *dims[: axis + 1], n, *dims[axis + 1 :]
+    )
     dims[axis] = fold_int(dims[axis] * n)
     return rows.reshape(stretched, *dims)
 
@@ -307,7 +316,7 @@ def _repeat_each(x: Variable, counts: Variable, axis: int) -> Variable:
 
 
 def roll(x: Any, shift: Any, axis: int | None = None) -> Variable:
-    """x with its elements moved `shift` places along `axis` (flattened by default), the last ones to the front."""
+    """x with its elements moved `shift` places along `axis` (flattened by default), the last to the front."""
     x = as_tensor_variable(x)
     if axis is None:
         return reshape(roll(flatten(x), shift, 0), rows.dims_of(x))
@@ -351,7 +360,9 @@ def patternbroadcast(x: Any, broadcastable: Sequence[bool]) -> Variable:
     """x, declared to be 1 long along the axes marked True."""
     x = as_tensor_variable(x)
     if len(broadcastable) != x.ndim:
-        raise UserTypeError(f"patternbroadcast: '{describe(x)}' has {x.ndim} dimensions, got {len(broadcastable)}")
+        raise UserTypeError(
+            f"patternbroadcast: '{describe(x)}' has {x.ndim} dimensions, got {len(broadcastable)}"
+        )
     return addbroadcast(x, *(axis for axis, one in enumerate(broadcastable) if one))
 
 
@@ -362,8 +373,10 @@ def Rebroadcast(*pattern: tuple[int, bool]) -> Any:
 
 __all__ = [
     "Rebroadcast", "addbroadcast", "broadcast_arrays", "broadcast_shape", "broadcast_to", "concatenate",
-    "dimshuffle", "expand_dims", "flatten", "horizontal_stack", "join", "moveaxis", "patternbroadcast", "repeat",
+    "dimshuffle", "expand_dims", "flatten", "horizontal_stack", "join", "moveaxis", "patternbroadcast",
+    "repeat",
     "reshape", "roll", "shape", "shape_i", "shape_padaxis", "shape_padleft", "shape_padright", "size",
-    "specify_shape", "split", "squeeze", "stack", "stacklists", "swapaxes", "tensor_copy", "tile", "transpose",
+    "specify_shape", "split", "squeeze", "stack", "stacklists", "swapaxes", "tensor_copy", "tile",
+    "transpose",
     "unbroadcast", "vertical_stack",
 ]  # fmt: skip

@@ -63,7 +63,9 @@ def _entries(x: Variable, index: Any) -> tuple[Entry, ...]:
         given.append(_entry(x, e))
     used = sum(_width(e) for e in given)
     if used > x.ndim:
-        raise UserIndexError(f"too many indices for '{describe(x)}': {used} given, it has {x.ndim} dimension(s)")
+        raise UserIndexError(
+            f"too many indices for '{describe(x)}': {used} given, it has {x.ndim} dimension(s)"
+        )
     dots = [k for k, e in enumerate(given) if e is Ellipsis]
     if len(dots) > 1:
         raise UserIndexError(f"an index of '{describe(x)}' may hold one ellipsis (...), got {len(dots)}")
@@ -97,7 +99,7 @@ def _entry(x: Variable, e: Any) -> Any:
         raise UserTypeError(f"{what}: True and False are not indices here; use None for a new axis")
     if isinstance(e, (int, np.integer)):
         return int(e)
-    if isinstance(e, float) or isinstance(e, str):
+    if isinstance(e, (float, str)):
         raise UserTypeError(f"{what}: expected an integer, slice, None, ... or array, got {e!r}")
     if isinstance(e, (list, np.ndarray)) and np.size(e) == 0 and not isinstance(e, np.ndarray):
         e = np.zeros(np.shape(e), dtype="int64")
@@ -107,7 +109,9 @@ def _entry(x: Variable, e: Any) -> Any:
             raise UserTypeError(f"{what}: a bool scalar is not an index; use T.switch")
         return v
     if v.dtype.startswith("float"):
-        raise UserTypeError(f"{what}: '{describe(v)}' is {v.dtype}, an index must be an integer; use .astype('int64')")
+        raise UserTypeError(
+            f"{what}: '{describe(v)}' is {v.dtype}, an index must be an integer; use .astype('int64')"
+        )
     return _number(v, what) if v.ndim == 0 else _int64(v)
 
 
@@ -203,7 +207,8 @@ def _without_leading(v: Variable, ndim: int, x: Variable) -> Variable:
     extra = v.ndim - ndim
     if any(d not in (1, None) for d in v.type.shape[:extra]):
         raise UserTypeError(
-            f"'{describe(v)}' has {v.ndim} dimensions, the part of '{describe(x)}' it is written to has {ndim}"
+            f"'{describe(v)}' has {v.ndim} dimensions, "
+            f"the part of '{describe(x)}' it is written to has {ndim}"
         )
     return shape.dimshuffle(v, order=tuple(range(extra, v.ndim)))
 
@@ -224,7 +229,7 @@ class _Advanced:
 
     @staticmethod
     def of(x: Variable, entries: Sequence[Entry]) -> _Advanced:
-        """Ints beside arrays count as arrays; arrays apart from each other put their axes first, as in NumPy."""
+        """Ints beside arrays count as arrays; arrays apart from each other put their axes first (NumPy)."""
         indexed = [k for k, e in enumerate(entries) if e is not None and not isinstance(e, slice)]
         arrays = tuple(as_tensor_variable(entries[k], dtype="int64") for k in indexed)
         real = [k for k, e in enumerate(entries) if e is not None]
@@ -286,7 +291,9 @@ def _inverse(order: Sequence[int]) -> tuple[int, ...]:
 # Assignment.
 
 
-def set_subtensor(x: Variable, y: Any, inplace: bool = False, tolerate_inplace_aliasing: bool = False) -> Variable:
+def set_subtensor(
+    x: Variable, y: Any, inplace: bool = False, tolerate_inplace_aliasing: bool = False
+) -> Variable:
     """A copy of `a` with y in place of a part, where x = a[index] is that part.
 
     `inplace` and `tolerate_inplace_aliasing` are accepted and ignored.
@@ -317,8 +324,8 @@ def _assign(part: Variable, value: Any, inc: bool) -> Variable:
     if v.dtype != target.dtype:
         if not np.can_cast(result_dtype(v.dtype, target.dtype), target.dtype, "same_kind"):
             raise UserTypeError(
-                f"{what}: '{describe(v)}' is {v.dtype}, '{describe(target)}' is {target.dtype} and cannot hold it; "
-                f"use .astype('{target.dtype}')"
+                f"{what}: '{describe(v)}' is {v.dtype}, "
+                f"'{describe(target)}' is {target.dtype} and cannot hold it; use .astype('{target.dtype}')"
             )
         v = as_tensor_variable(v, dtype=target.dtype)
     return write(v, inc)

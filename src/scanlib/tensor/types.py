@@ -1,4 +1,4 @@
-"""Making variables: typed inputs (scalar, vector, …, with dtype prefixes), constants, and conversion of values."""
+"""Making variables: typed inputs (scalar, vector, …, with dtype prefixes), constants, conversions."""
 
 from __future__ import annotations
 
@@ -67,7 +67,11 @@ def _static(d: Any) -> int | None:
 
 
 def tensor(
-    dtype: Any = None, broadcastable: Sequence[Any] | None = None, name: str | None = None, *, shape: Any = None
+    dtype: Any = None,
+    broadcastable: Sequence[Any] | None = None,
+    name: str | None = None,
+    *,
+    shape: Any = None,
 ) -> Variable:
     """An input of any dtype and shape (see TensorType)."""
     return TensorType(dtype, broadcastable, shape)(name)
@@ -164,7 +168,9 @@ def constant(x: Any, name: str | None = None, ndim: int | None = None, dtype: An
         array = array.astype(str(config.floatX))
     if ndim is not None and array.ndim != ndim:
         if array.ndim > ndim:
-            raise UserTypeError(f"constant: expected {ndim} dimension(s), got an array of shape {array.shape}")
+            raise UserTypeError(
+                f"constant: expected {ndim} dimension(s), got an array of shape {array.shape}"
+            )
         array = array.reshape((1,) * (ndim - array.ndim) + array.shape)
     # A copy: the user's array may change later, the graph must not.
     return Constant(np.array(array, dtype=array.dtype.newbyteorder("=")), name)
@@ -195,7 +201,7 @@ def _holds_variable(x: Any) -> bool:
 def as_tensor_variable(
     x: Any, name: str | None = None, ndim: int | None = None, dtype: Any = None, like: Variable | None = None
 ) -> Variable:
-    """`x` as a Variable: Variables pass, numbers and arrays become constants, lists holding Variables a stack.
+    """`x` as a Variable: Variables pass, numbers and arrays become constants, lists of Variables a stack.
 
     A Python number takes its dtype from `like` when given (NEP 50).  With `ndim`, leading axes of 1 are added
     or dropped to get there.
