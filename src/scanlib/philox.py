@@ -12,6 +12,7 @@ uniform  u = (word >> 11) 2^-53, in [0, 1); the sample is low + (high - low) u
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -84,12 +85,18 @@ def _quantile(u: float, n: int, p: float) -> int:
         return n - _quantile(u, n, 1.0 - p)
     if p <= 0.0:
         return 0
-    ratio, term, k = p / (1.0 - p), float(np.exp(n * np.log1p(-p))), 0
-    total = term
+    ratio, logarithm, k = p / (1.0 - p), n * math.log1p(-p), 0
+    # Where the probability of 0 successes underflows, probabilities are carried as logarithms.
+    underflow = logarithm < -700
+    term = total = math.exp(logarithm)
     while u >= total and k < n:
         k += 1
-        term *= ratio * (n - k + 1) / k
+        factor = ratio * (n - k + 1) / k
+        logarithm += math.log(factor)
+        term = math.exp(logarithm) if underflow else term * factor
         total += term
+        if factor < 1 and term < 1e-20 * total:
+            break  # the tail that is left is below the resolution of u
     return k
 
 
