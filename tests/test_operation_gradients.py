@@ -1,4 +1,4 @@
-"""The derivatives of every row of the operation table, checked by differences over dtypes and broadcasting."""
+"""The derivatives of every row of the operation table, by differences, over dtypes and broadcasting."""
 
 from __future__ import annotations
 
@@ -46,14 +46,16 @@ positive = between(0.5, 2.0)
 # Elementwise rows: what each operand is drawn from.
 ELEMENTWISE: dict[str, tuple[Callable[[Shape], np.ndarray], ...]] = {
     "add": (any_, any_), "sub": (any_, any_), "mul": (any_, any_), "true_div": (any_, off_zero),
-    "mod": (between(0.1, 0.9), between(1.2, 2.0)), "pow": (positive, any_), "neg": (any_,), "abs": (off_zero,),
+    "mod": (between(0.1, 0.9), between(1.2, 2.0)), "pow": (positive, any_), "neg": (any_,),
+    "abs": (off_zero,),
     "maximum": (between(-1, 0), between(0.2, 1)), "minimum": (between(-1, 0), between(0.2, 1)),
     "sqrt": (positive,), "exp": (any_,), "exp2": (any_,), "expm1": (any_,), "log": (positive,),
     "log2": (positive,), "log10": (positive,), "log1p": (positive,), "sin": (any_,), "cos": (any_,),
     "tan": (between(-1, 1),), "arcsin": (between(-0.8, 0.8),), "arccos": (between(-0.8, 0.8),),
     "arctan": (any_,), "sinh": (any_,), "cosh": (any_,), "tanh": (any_,), "arcsinh": (any_,),
     "arccosh": (between(1.5, 3),), "arctanh": (between(-0.8, 0.8),), "arctan2": (off_zero, off_zero),
-    "erf": (any_,), "erfc": (any_,), "gamma": (between(1.0, 2.5),), "gammaln": (positive,), "psi": (positive,),
+    "erf": (any_,), "erfc": (any_,), "gamma": (between(1.0, 2.5),), "gammaln": (positive,),
+    "psi": (positive,),
     "tri_gamma": (between(-0.8, -0.2),),
 }  # fmt: skip
 # Rows that are constant wherever they have a derivative.
@@ -69,7 +71,15 @@ ELSEWHERE = {"scan"}
 
 PATTERNS: dict[int, list[tuple[Shape, ...]]] = {
     1: [((),), ((3,),), ((2, 3),)],
-    2: [((), ()), ((3,), (3,)), ((2, 3), (3,)), ((2, 1), (1, 3)), ((), (3,)), ((1,), (3,)), ((2, 1, 2), (3, 1))],
+    2: [
+        ((), ()),
+        ((3,), (3,)),
+        ((2, 3), (3,)),
+        ((2, 1), (1, 3)),
+        ((), (3,)),
+        ((1,), (3,)),
+        ((2, 1, 2), (3, 1)),
+    ],
 }
 
 
@@ -143,7 +153,9 @@ I2 = np.asarray([1, 0, 1])
 CASES = [
     Case("cast", lambda x: T.cast(x, "float32"), (any_((3,)).astype("float32"),), 1),
     Case("cast", lambda x: T.cast(x, "float64") ** 2, (any_((3,)),)),
-    Case("switch", lambda c, x, y: T.switch(c, x * x, y), (np.asarray([True, False]), any_((3, 1)), any_((2,)))),
+    Case(
+        "switch", lambda c, x, y: T.switch(c, x * x, y), (np.asarray([True, False]), any_((3, 1)), any_((2,)))
+    ),
     Case("reshape", lambda x: T.reshape(x, (3, -1)) ** 2, (any_((2, 6)),)),
     Case("dimshuffle", lambda x: x.dimshuffle(1, "x", 0) ** 2, (any_((2, 3)),)),
     Case("dimshuffle", lambda x: T.squeeze(x, 1) ** 2, (any_((2, 1, 3)),)),
@@ -166,7 +178,11 @@ CASES = [
     Case("contract", lambda x, y: T.batched_dot(x, y), (any_((2, 2, 3)), any_((2, 3, 1)))),
     Case("solve", lambda a, b: T.linalg.solve(a, b), (well(3, 3), any_((3, 2)))),
     Case("solve", lambda a, b: T.linalg.solve(a, b), (well(3, 3), any_((3,)))),
-    Case("solve_triangular", lambda a, b: T.linalg.solve_triangular(a, b, lower=True), (well(3, 3), any_((3, 2)))),
+    Case(
+        "solve_triangular",
+        lambda a, b: T.linalg.solve_triangular(a, b, lower=True),
+        (well(3, 3), any_((3, 2))),
+    ),
     Case("cholesky", lambda a: T.linalg.cholesky(T.dot(a, a.T)), (well(3, 3),)),
     Case("inv", lambda a: T.linalg.inv(a), (well(3, 3),)),
     Case("det", lambda a: T.linalg.det(a), (well(3, 3),)),
@@ -189,11 +205,23 @@ CASES = [
     Case("gather", lambda x, i: x[i] ** 2, (any_((2, 3)), I2)),
     Case("gather", lambda x, i: x[:, i] ** 2, (any_((3, 2)), I2)),
     Case("scatter", lambda x, v, i: T.inc_subtensor(x[i], v) ** 2, (any_((2, 2)), any_((3, 2)), I2)),
-    Case("scatter", lambda x, v, i: T.set_subtensor(x[i], v) ** 2, (any_((3, 2)), any_((2, 2)), np.asarray([2, 0]))),
+    Case(
+        "scatter",
+        lambda x, v, i: T.set_subtensor(x[i], v) ** 2,
+        (any_((3, 2)), any_((2, 2)), np.asarray([2, 0])),
+    ),
     Case("gather", lambda x, m: x[m] ** 2, (any_((3,)), np.asarray([True, False, True]))),
     Case("gather", lambda x, n: T.repeat(x * x, n), (any_((3,)), np.asarray([2, 0, 1]))),
-    Case("ifelse", lambda c, x, y: scanlib.ifelse.ifelse(c, x * y, x + y), (np.asarray(True), any_((3,)), any_((3,)))),
-    Case("ifelse", lambda c, x, y: scanlib.ifelse.ifelse(c, x * y, x + y), (np.asarray(False), any_(()), any_(()))),
+    Case(
+        "ifelse",
+        lambda c, x, y: scanlib.ifelse.ifelse(c, x * y, x + y),
+        (np.asarray(True), any_((3,)), any_((3,))),
+    ),
+    Case(
+        "ifelse",
+        lambda c, x, y: scanlib.ifelse.ifelse(c, x * y, x + y),
+        (np.asarray(False), any_(()), any_(())),
+    ),
     Case("history", lambda x, y: TABLE["history"](x * x, y), (any_((2, 3)), any_((1, 3)))),
     Case("history", lambda x, y: TABLE["history"](x * x, y * y)[-3:], (any_((4,)), any_((2,)))),
     Case("pad_start", lambda x: TABLE["pad_start"](x * x, T.constant(5)), (any_((3, 2)),)),
@@ -216,7 +244,12 @@ FLAGS = [dict(reverse=r, exclusive=e) for r in (False, True) for e in (False, Tr
 
 @pytest.mark.parametrize("flags", FLAGS)
 def test_linear_recurrence(flags: dict[str, bool]) -> None:
-    check(lambda a, b: TABLE["linear_recurrence"](a, b, axis=0, **flags), off_zero((3, 2)), any_((3, 2)), order=2)
+    check(
+        lambda a, b: TABLE["linear_recurrence"](a, b, axis=0, **flags),
+        off_zero((3, 2)),
+        any_((3, 2)),
+        order=2,
+    )
 
 
 @pytest.mark.parametrize("flags", FLAGS)

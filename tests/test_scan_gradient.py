@@ -1,7 +1,8 @@
-"""Derivatives of scans: every kind of sequence, state and output, checked by differences and against reference."""
+"""Derivatives of scans: every kind of sequence, state and output, checked by differences."""
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -175,7 +176,9 @@ def test_integer_states_and_sequences() -> None:
         def step(i: Any, count: Any, x: Any, u: Any) -> Any:
             return count + i, T.tanh(x * u[i]) * count
 
-        return scanlib.scan(step, sequences=T.arange(3), outputs_info=[T.constant(1), x], non_sequences=u)[0][1]
+        return scanlib.scan(step, sequences=T.arange(3), outputs_info=[T.constant(1), x], non_sequences=u)[0][
+            1
+        ]
 
     check(fun, draw(), draw(4), order=2)
 
@@ -246,7 +249,9 @@ def test_carried_shared_variables() -> None:
     np.testing.assert_allclose(g_weight, (at(0.8 + h, point) - at(0.8 - h, point)) / (2 * h), rtol=1e-7)
     for i in range(4):
         move = h * (np.arange(4) == i)
-        np.testing.assert_allclose(g_u[i], (at(0.8, point + move) - at(0.8, point - move)) / (2 * h), rtol=1e-7)
+        np.testing.assert_allclose(
+            g_u[i], (at(0.8, point + move) - at(0.8, point - move)) / (2 * h), rtol=1e-7
+        )
 
 
 def test_gradients_with_respect_to_outer_variables_of_the_step() -> None:
@@ -383,7 +388,9 @@ def test_checkpoints_change_nothing(every: Any, stop: float | None) -> None:
             np.testing.assert_allclose(q, p, rtol=1e-12, atol=1e-14)
 
 
-@pytest.mark.parametrize(("steps", "budget"), [(40, 8 * 6), (40, 8 * 9), (40, 8 * 20), (40, 8 * 80), (3, 8), (0, 8)])
+@pytest.mark.parametrize(
+    ("steps", "budget"), [(40, 8 * 6), (40, 8 * 9), (40, 8 * 20), (40, 8 * 80), (3, 8), (0, 8)]
+)
 def test_checkpoints_within_a_budget(steps: int, budget: int) -> None:
     x, u = T.dscalar("x"), T.dvector("u")
     plain = grad(one_tap(x, u).sum(), [x, u])
@@ -406,11 +413,11 @@ def test_segments_fit_the_budget(steps: int) -> None:
     node = made.owner
     lengths = segment_lengths(spec_of(node), operands_of(node))
     found = [int(v) for v in scanlib.function([x, n], lengths, mode=MODE)(np.zeros(100), steps)]
-    assert all(a % b == 0 or a > steps for a, b in zip(found, found[1:]))
+    assert all(a % b == 0 or a > steps for a, b in pairwise(found))
     # Steps of the shortest segments, and the segments held at each level.
     used = [length for length in found if length <= steps]
     edges = [steps, *used]
-    held = sum(-(-a // b) for a, b in zip(edges, edges[1:])) + edges[-1]
+    held = sum(-(-a // b) for a, b in pairwise(edges)) + edges[-1]
     assert held <= 205
 
 
@@ -445,13 +452,15 @@ def _read(trace: Any, keep: str, steps: int) -> list[Any]:
 
 def _random_scan(case: dict[str, Any], u: Any, w: Any, *initials: Any) -> list[Any]:
     remaining = iter(initials)
-    infos = [None if taps is None else dict(initial=next(remaining), taps=list(taps)) for taps in case["taps"]]
+    infos = [
+        None if taps is None else dict(initial=next(remaining), taps=list(taps)) for taps in case["taps"]
+    ]
 
     def step(*args: Any) -> Any:
         sequence, rest = args[: len(case["sequence_taps"])], list(args[len(case["sequence_taps"]) : -1])
         known = [*sequence, *rest]
         outputs = []
-        for k, taps in enumerate(case["taps"]):
+        for k in range(len(case["taps"])):
             value = sum((v * (0.3 + 0.2 * ((i + k) % 3)) for i, v in enumerate(known)), known[0])
             outputs.append(T.tanh(value) + known[(k + 1) % len(known)] * args[-1] * 0.5)
         if case["until"]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from .errors import GradientNotDefinedError, InternalError
-from .graph import Apply, Variable, ancestors, describe, toposort
+from .graph import Apply, Variable, describe, substitute, toposort
 from .ops.base import is_float
 
 # Rows whose output hides its input from every gradient.
@@ -76,12 +76,15 @@ def _transpose(
         return reverse(node, received, wanted)
     if node.op.gradient is None:
         raise GradientNotDefinedError(
-            f"operation '{node.op.name}' has no gradient; it stands on the path {_path_through(node, outputs, wrt)}. "
+            f"operation '{node.op.name}' has no gradient; it stands on the path "
+            f"{_path_through(node, outputs, wrt)}. "
             "Use disconnected_grad on its input if no gradient should flow there"
         )
     returned = node.op.gradient(node, received)
     if len(returned) != len(node.inputs):
-        raise InternalError(f"the gradient of {node.op.name} gave {len(returned)} of {len(node.inputs)} cotangents")
+        raise InternalError(
+            f"the gradient of {node.op.name} gave {len(returned)} of {len(node.inputs)} cotangents"
+        )
     return returned
 
 
@@ -133,7 +136,7 @@ def _push(
 
 
 def _push_by_transposing(node: Apply, tangents: Sequence[Variable | None]) -> list[Variable | None]:
-    """Forward mode from reverse mode: the cotangents are linear in u, and their transpose is what is wanted."""
+    """Forward mode from reverse mode: cotangents are linear in u, and their transpose is what is wanted."""
     assert node.op.gradient is not None
     result: list[Variable | None] = [None] * len(node.outputs)
     for k, output in enumerate(node.outputs):
@@ -145,9 +148,9 @@ def _push_by_transposing(node: Apply, tangents: Sequence[Variable | None]) -> li
         pulled = node.op.gradient(node, cotangents)
         pairs = [(g, t) for g, t in zip(pulled, tangents) if g is not None and t is not None]
         (tangent,) = pullback([g for g, _ in pairs], [t for _, t in pairs], [u])
-        if tangent is not None and any(v is u for v in ancestors([tangent])):
-            raise InternalError(f"the gradient of {node.op.name} is not linear in the cotangent of its output")
-        result[k] = tangent
+        if tangent is not None:
+            # What is left of u is its shape.
+            result[k] = substitute([tangent], {u: output})[0]
     return result
 
 
@@ -177,7 +180,7 @@ def _path_through(node: Apply, outputs: Sequence[Variable], wrt: Sequence[Variab
     """The path from the outputs through `node` to one of `wrt`."""
     upper = next((p for v in node.outputs if (p := path(outputs, v))), list(node.outputs[:1]))
     for target in wrt:
-        lower = path([v for v in node.inputs], target)
+        lower = path(node.inputs, target)
         if lower is not None and is_float(target.dtype):
             return show_path([*upper, *lower])
     return show_path(upper)
@@ -189,5 +192,3 @@ def blocker(variables: Sequence[Variable]) -> Variable | None:
         if not is_float(v.dtype) or (v.owner is not None and v.owner.op.name in BARRIERS):
             return v
     return None
-
-

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from . import differentiate
 from .errors import DisconnectedInputError, UserTypeError, UserValueError
-from .graph import Variable, describe
+from .graph import Variable, describe, substitute
 from .ops.base import is_float
 
 One = TypeVar("One")
@@ -105,8 +105,11 @@ def _explain(outputs: Sequence[Variable], v: Variable, constants: Sequence[Varia
         return f"'{name}' is {v.type}: an integer or boolean has no gradient; cast it to a float to get one"
     found = differentiate.path(outputs, v)
     if found is None:
-        return f"the gradient of {cost} with respect to '{name}' does not exist: {cost} does not depend on '{name}'"
-    text = f"the gradient of {cost} with respect to '{name}' does not exist, though there is a path from one to the other: {differentiate.show_path(found)}"  # noqa: E501
+        return f"there is no gradient of {cost} with respect to '{name}': {cost} does not depend on '{name}'"
+    text = (
+        f"the gradient of {cost} with respect to '{name}' does not exist, though there is a path from one to "
+        f"the other: {differentiate.show_path(found)}"
+    )
     if any(u is c for u in found for c in constants):
         return text + "; it passes through a variable of consider_constant"
     block = differentiate.blocker(found)
@@ -185,11 +188,13 @@ def _tangents(given: Any, targets: Sequence[Variable], what: str) -> list[Variab
     made = [None if t is None else as_tensor_variable(t) for t in many]
     for v, t in zip(targets, made):
         if t is not None and t.ndim != v.ndim:
-            raise UserTypeError(f"{what}: '{describe(t)}' is {t.type}, expected the type of its variable, {v.type}")
+            raise UserTypeError(
+                f"{what}: '{describe(t)}' is {t.type}, expected the type of its variable, {v.type}"
+            )
     return made
 
 
-def Lop(  # noqa: N802
+def Lop(
     f: Any,
     wrt: Any,
     eval_points: Any,
@@ -207,7 +212,7 @@ def Lop(  # noqa: N802
     return _like(wrt, [_zeros(v) if g is None else g for v, g in zip(targets, found)])
 
 
-def Rop(f: Any, wrt: Any, eval_points: Any, disconnected_outputs: str = "ignore") -> Any:  # noqa: N802
+def Rop(f: Any, wrt: Any, eval_points: Any, disconnected_outputs: str = "ignore") -> Any:
     """Jacobian times column vector: ∂f/∂wrt · eval_points, of the shapes of `f`, in forward mode."""
     _check_choice("disconnected_outputs", disconnected_outputs, ("raise", "warn", "ignore"))
     outputs, inputs = _variables(f, "f"), _variables(wrt, "wrt")
@@ -225,36 +230,34 @@ def Rop(f: Any, wrt: Any, eval_points: Any, disconnected_outputs: str = "ignore"
 
 def jvp(f: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
     """f(*primals) and its derivative along `tangents`."""
-    inputs = _fresh(primals)
+    inputs, actual = _stand_ins(primals)
     outputs = f(*inputs)
-    return outputs, Rop(outputs, inputs, list(tangents))
+    made = [*_variables(outputs, "f"), *_variables(Rop(outputs, inputs, list(tangents)), "f")]
+    bound = substitute(made, actual)
+    count = len(bound) // 2
+    return _like(outputs, bound[:count]), _like(outputs, bound[count:])
 
 
 def vjp(f: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., list[Any]]]:
     """f(*primals), and the function that takes cotangents of it to cotangents of the primals."""
-    inputs = _fresh(primals)
+    inputs, actual = _stand_ins(primals)
     outputs = f(*inputs)
 
     def pull(*cotangents: Any) -> list[Any]:
         points = list(cotangents) if isinstance(outputs, (list, tuple)) else cotangents[0]
-        return list(Lop(outputs, inputs, points, disconnected_inputs="ignore"))
+        made = Lop(outputs, inputs, points, disconnected_inputs="ignore")
+        return substitute(made, actual)
 
-    return outputs, pull
+    return _like(outputs, substitute(_variables(outputs, "f"), actual)), pull
 
 
-def _fresh(primals: Sequence[Any]) -> list[Variable]:
-    """The primals as variables, each another object even where one is given twice."""
+def _stand_ins(primals: Sequence[Any]) -> tuple[list[Variable], dict[Variable, Variable]]:
+    """A fresh input for each primal, even where one is given twice; and what stands behind each."""
     from .tensor import as_tensor_variable
 
-    seen: set[int] = set()
-    made: list[Variable] = []
-    for p in primals:
-        v = as_tensor_variable(p)
-        if id(v) in seen:
-            v = _pass("grad_scale", v, multiplier=1)
-        seen.add(id(v))
-        made.append(v)
-    return made
+    actual = [as_tensor_variable(p) for p in primals]
+    inputs = [v.clone() for v in actual]
+    return inputs, dict(zip(inputs, actual))
 
 
 def jacobian(
@@ -268,7 +271,9 @@ def jacobian(
     if expression.ndim == 0:
         return grad(expression, wrt, consider_constant, disconnected_inputs)
     if not is_float(expression.dtype):
-        raise UserTypeError(f"jacobian: '{describe(expression)}' is {expression.type}, expected float32 or float64")
+        raise UserTypeError(
+            f"jacobian: '{describe(expression)}' is {expression.type}, expected float32 or float64"
+        )
     rows = _jacobian_rows(expression, targets, list(consider_constant or ()))
     made: list[Variable] = []
     for v, row in zip(targets, rows):
@@ -281,7 +286,7 @@ def jacobian(
 def _jacobian_rows(
     expression: Variable, targets: Sequence[Variable], constants: Sequence[Variable]
 ) -> list[Variable | None]:
-    """For each target the gradients of the elements of `expression` in C order, stacked; None if it has none."""
+    """For each target the gradients of the elements of `expression` in C order, stacked, or None."""
     from .scan_gradient.builder import ScanBuilder
     from .tensor import arange, cast, eq, reshape
 

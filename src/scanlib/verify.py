@@ -29,9 +29,9 @@ def verify_grad(
     order: int = 1,
     forward: bool = True,
 ) -> None:
-    """Check the derivatives of `fun` at the arrays `pt`; raises GradientMismatchError where they are wrong.
+    """Check the derivatives of `fun` at the arrays `pt`; GradientMismatchError where they are wrong.
 
-    fun      from variables to one variable or several; integer and boolean points are passed, not differentiated
+    fun      from variables to one variable or several; integer and boolean points are not differentiated
     n_tests  random directions to check
     rng      numpy Generator or RandomState; a fixed one by default
     eps      step of the differences, 1e-3 for float64 and 2e-2 for float32; they are of fourth order,
@@ -98,7 +98,9 @@ class _Check:
         return [v for v in many if is_float(v.dtype)]
 
     def _random(self, shape: tuple[int, ...]) -> np.ndarray:
-        return np.asarray(self.rng.uniform(0.5, 1.5, shape) * np.where(self.rng.uniform(size=shape) < 0.5, -1, 1))
+        return np.asarray(
+            self.rng.uniform(0.5, 1.5, shape) * np.where(self.rng.uniform(size=shape) < 0.5, -1, 1)
+        )
 
     def _project(self, outputs: Sequence[Variable]) -> Variable:
         from .tensor import constant
@@ -116,14 +118,18 @@ class _Check:
 
     def direction(self, step: float, tolerance: tuple[float, float], forward: bool) -> None:
         """Check the derivatives along one random direction."""
-        moves = {i: np.asarray(self._random(self.points[i].shape), self.points[i].dtype) for i in self.connected}
+        moves = {
+            i: np.asarray(self._random(self.points[i].shape), self.points[i].dtype) for i in self.connected
+        }
         along, *reverse = self.derivatives(*self.points, *moves.values())
         for i, g in zip(self.connected, reverse):
             if g.shape != self.points[i].shape:
                 raise GradientMismatchError(
                     f"the gradient of input {i} has shape {g.shape}, the input {self.points[i].shape}"
                 )
-        by_reverse = sum(float(np.sum(g * moves[i], dtype="float64")) for i, g in zip(self.connected, reverse))
+        by_reverse = sum(
+            float(np.sum(g * moves[i], dtype="float64")) for i, g in zip(self.connected, reverse)
+        )
         numeric = self._difference(moves, step)
         if not _close(by_reverse, numeric, tolerance, self._scale(reverse)):
             raise GradientMismatchError(self._worst(reverse, step, by_reverse, numeric, tolerance))
@@ -165,7 +171,10 @@ class _Check:
                 numeric = self._difference({i: unit}, step)
                 distance = abs(float(g[index]) - numeric)
                 if not distance <= worst[0]:
-                    worst = (distance, f"; input {i}{list(index)}: {float(g[index])!r}, numerically {numeric!r}")
+                    worst = (
+                        distance,
+                        f"; input {i}{list(index)}: {float(g[index])!r}, numerically {numeric!r}",
+                    )
         return f"{text} (tolerance {tolerance[0]} + {tolerance[1]}·|value|){worst[1]}"
 
 

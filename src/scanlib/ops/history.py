@@ -14,8 +14,7 @@ from ..lowered import Expr, Int
 from .base import Cotangents, Element, Inference, Lowering, Op
 from .shape import dim
 
-
-# history(initial, trace): the values of a state from its initial ones on, that is concatenate([initial, trace]).
+# history(initial, trace): the values of a state, the initial ones first: concatenate([initial, trace]).
 # A row of its own so that the storage of a scan, [initial slots | steps], can be read as it lies.
 
 
@@ -86,7 +85,12 @@ def _history_forward(node: Apply, tangents: Cotangents) -> Cotangents:
 
 
 history = Op(
-    "history", _history_infer, _history_reference, Element(_history_element), _history_gradient, _history_forward
+    "history",
+    _history_infer,
+    _history_reference,
+    Element(_history_element),
+    _history_gradient,
+    _history_forward,
 )
 
 
@@ -137,4 +141,6 @@ def _pad_forward(node: Apply, tangents: Cotangents) -> Cotangents:
 pad_start = Op(
     "pad_start", _pad_infer, _pad_start_reference, Element(_pad_start_element), _pad_gradient, _pad_forward
 )
-pad_end = Op("pad_end", _pad_infer, _pad_end_reference, Element(_pad_end_element), _pad_gradient, _pad_forward)
+pad_end = Op(
+    "pad_end", _pad_infer, _pad_end_reference, Element(_pad_end_element), _pad_gradient, _pad_forward
+)

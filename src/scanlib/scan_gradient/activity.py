@@ -31,7 +31,7 @@ class Flow:
         return any(id(v) in found for v in inputs)
 
     def changed_by(self, inputs: Iterable[Variable], states: Iterable[int]) -> set[int]:
-        """The outputs that depend on `inputs` or on the earlier values of `states`, over any number of steps."""
+        """The outputs that depend on `inputs` or on earlier values of `states`, over any number of steps."""
         taps = self.spec.state_inputs()
         sources = {id(v) for v in inputs}
         sources.update(id(v) for s in states for v in taps[s])
@@ -53,7 +53,9 @@ class Flow:
         feeding = set(outputs)
         while True:
             more = {
-                s for s in range(len(taps)) if s not in feeding and any(self.reads(k, taps[s]) for k in feeding)
+                s
+                for s in range(len(taps))
+                if s not in feeding and any(self.reads(k, taps[s]) for k in feeding)
             }
             if not more:
                 return feeding

@@ -19,7 +19,7 @@ class Row:
 
 @dataclass
 class State:
-    """A state; `steps` are its step inputs, one per tap, oldest first; `next` is set before the scan is built."""
+    """A state; `steps` are its step inputs, one per tap, oldest first; `next` is set before building."""
 
     steps: tuple[Variable, ...]
     taps: tuple[int, ...]
@@ -62,7 +62,9 @@ class ScanBuilder:
         self.sequences.append(Row(step, operand))
         return step
 
-    def constant(self, operand: Variable, type: TensorType | None = None, name: str | None = None) -> Variable:
+    def constant(
+        self, operand: Variable, type: TensorType | None = None, name: str | None = None
+    ) -> Variable:
         step = Variable(type or operand.type, name=name)
         self.constants.append(Row(step, operand))
         return step

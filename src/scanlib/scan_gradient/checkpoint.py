@@ -1,15 +1,15 @@
 """The reverse of a checkpointed scan: only the states between segments are kept, and each segment runs again.
 
-The forward scan is written once more as scans of scans: the T steps are cut into segments of N1 steps, these
-into segments of N2, and so on down to plain scans of Nl steps, where each length is a multiple of the next.  The
-steps left over come first, shortest lengths first, so that every length T works:
+The forward scan is written once more as scans of scans: the T steps are cut into segments of N1 steps,
+these into segments of N2, and so on down to plain scans of Nl steps, where each length is a multiple of the
+next.  The steps left over come first, shortest lengths first, so that every length T works:
 
     T mod Nl steps · (T mod N(l-1)) div Nl segments of Nl · … · T div N1 segments of N1
 
-The reverse of that graph is what is wanted: the reverse step of an outer scan runs its inner scan again from the
-states kept.  With l lengths, each about T^(1/(l+1)) times the next, (l + 1)·T^(1/(l+1)) states are held at a time
-and each step is run l + 1 times: the multi-level schedule, which is within a small factor of the binomial one
-(Griewank and Walther 2000, "Revolve", ACM TOMS 26:19) and whose segments are plain loops.
+The reverse of that graph is what is wanted: the reverse step of an outer scan runs its inner scan again from
+the states kept.  With l lengths, each about T^(1/(l+1)) times the next, (l + 1)·T^(1/(l+1)) states are held
+at a time and each step is run l + 1 times: the multi-level schedule, which is within a small factor of the
+binomial one (Griewank and Walther 2000, "Revolve", ACM TOMS 26:19) and whose segments are plain loops.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ..graph import Apply, Variable
 from ..ops.base import is_float
 from ..ops.history import history, pad_start
 from ..ops.scan_op import ScanOperands, ScanSpec, operands_of, scan_op, spec_of
-from ..ops.shape import dim, dims_of, int_constant, reshape
+from ..ops.shape import dims_of, int_constant, reshape
 from .builder import ScanBuilder
 from .reverse import reverse, substitute_all
 from .tails import split_tail
@@ -63,9 +63,7 @@ def reverse_by_segments(
     dense, last = _received(node, cotangents, steps)
     ran = _Segments(spec, operands, tuple(dense), segment_lengths(spec, operands)).run()
     outputs = [*ran.traces, *(ran.last[k] for k in last)]
-    pulled = pullback(
-        outputs, [*dense.values(), *last.values()], [v for v, w in zip(stand_ins, wanted) if w]
-    )
+    pulled = pullback(outputs, [*dense.values(), *last.values()], [v for v, w in zip(stand_ins, wanted) if w])
     actual: list[Variable] = list(node.inputs)
     if spec.until:
         actual[0] = node.outputs[-1]
@@ -107,14 +105,14 @@ def _received(
 
 
 def segment_lengths(spec: ScanSpec, operands: ScanOperands) -> list[Variable]:
-    """The lengths N1, N2, … of the segments, longest first; lengths above the number of steps are not used."""
+    """The lengths N1, N2, … of the segments, longest first; lengths above the number of steps are unused."""
     if isinstance(spec.checkpoint, int):
         return [int_constant(spec.checkpoint)]
     from ..tensor import cast, floor, minimum, switch
 
-    if spec.memory_budget is None:
-        levels, held = 2, int_constant(DEFAULT_STATES)
-    else:
+    levels = 2
+    held: Variable | int = DEFAULT_STATES
+    if spec.memory_budget is not None:
         levels, held = 3, int_constant(spec.memory_budget) // bytes_of_states(operands)
     steps = operands.steps
     factor = _root(steps, levels + 1, cast, floor)
@@ -241,7 +239,7 @@ def _split(rows: Variable, count: Variable, length: Variable) -> Variable:
 def _flatten(trace: Variable) -> Variable:
     """(count, length, …) as (count · length, …)."""
     count, length, *rest = dims_of(trace)
-    return reshape(trace, dim(trace, 0) * length, *rest)
+    return reshape(trace, count * length, *rest)
 
 
 def _join(traces: Sequence[Variable]) -> Variable:

@@ -36,7 +36,9 @@ def forward(node: Apply, tangents: Sequence[Variable | None]) -> list[Variable |
     _feed(node, given, builder, moved)
     states, tangent_states = _states(node, given, changed, builder, moved)
     chosen = sorted(changed)
-    pushed = pushforward([spec.outputs[k] for k in chosen], list(moved.tangents), list(moved.tangents.values()))
+    pushed = pushforward(
+        [spec.outputs[k] for k in chosen], list(moved.tangents), list(moved.tangents.values())
+    )
     results = iter(substitute(_results(node, chosen, pushed), moved.values))
     for state in states:
         state.next = next(results)
@@ -97,7 +99,9 @@ def _states(
 
     spec, operands = spec_of(node), operands_of(node)
     states: list[State] = []
-    for taps, variables, initial, label in zip(spec.states, spec.state_inputs(), operands.initials, spec.labels):
+    for taps, variables, initial, label in zip(
+        spec.states, spec.state_inputs(), operands.initials, spec.labels
+    ):
         state = builder.state(initial, label, taps, variables[0].type)
         moved.values.update(zip(variables, state.steps))
         states.append(state)

@@ -1,10 +1,10 @@
 """The reverse of a scan, which is a scan (D10).
 
-For each state λ[t] = g[t] + p1, then pj ← p(j+1) + (∂f/∂tap j)ᵀ λ[t] with p(k+1) = 0: when step t of the forward
-scan is reached from behind, pj holds what the later steps give to the value of the state at t - j + 1.  So p1
-of the last value is where a cotangent of the last value enters, and what the registers hold in the end is the
-cotangent of the initial values.  A mapped output is a state without taps.  Sequences get mapped cotangents,
-non-sequences accumulating states of which only the last value is read.
+For each state λ[t] = g[t] + p1, then pj ← p(j+1) + (∂f/∂tap j)ᵀ λ[t] with p(k+1) = 0: when step t of the
+forward scan is reached from behind, pj holds what the later steps give to the value of the state at t - j + 1.
+So p1 is where a cotangent of the last value enters, as an initial value, and what the registers hold in the end
+is the cotangent of the initial values.  A mapped output is a state without taps.  Sequences get mapped
+cotangents, non-sequences accumulating states of which only the last value is read.
 
 The step recomputes what it needs from the states: their traces, next to sequences and non-sequences, are its
 inputs.  All of these are views, reversed.
@@ -43,7 +43,7 @@ def reverse(
 
 @dataclass
 class Received:
-    """What flows into one output: `dense` over all steps, `tail` at the last steps only (its rows, in order)."""
+    """What flows into one output: `dense` over all steps, `tail` (rows, in order) at the last steps only."""
 
     dense: Variable | None = None
     tail: Variable | None = None
@@ -129,7 +129,9 @@ class _Reverse:
                 self.arriving[k] = self.builder.sequence(received.dense[::-1], label)
             count = max(depths[k] if k in self.fed else 0, received.tail_length)
             if count:
-                self.registers[k] = Registers([self._register(k, j, received.tail) for j in range(1, count + 1)])
+                self.registers[k] = Registers(
+                    [self._register(k, j, received.tail) for j in range(1, count + 1)]
+                )
 
     def _register(self, k: int, j: int, tail: Variable | None) -> State:
         """pj of output k, which starts as the tail's row j from the end."""
@@ -212,7 +214,7 @@ class _Reverse:
         builder.mapped = [(next(new), label) for _, label in builder.mapped]
 
     def _readable_traces(self, results: Sequence[Variable]) -> dict[Variable, int]:
-        """Outputs of the step that are read from their traces, not recomputed: the states, and dear mapped ones."""
+        """Outputs of the step read from their traces, not recomputed: the states, and dear mapped ones."""
         spec = self.spec
         chosen: dict[Variable, int] = {}
         inputs = {id(v) for v in spec.inputs}
@@ -263,13 +265,13 @@ class _Reverse:
         return results
 
     def _lengthen(self, g: Variable, sequence: Variable) -> Variable:
-        """The cotangent of the steps run, with zeros for the steps before (truncation) and rows after them."""
+        """The cotangent of the steps run, with zeros for the steps before (truncation) and the rows after."""
         if self.spec.truncate_gradient >= 0:
             g = pad_start(g, self.steps)
         return g if same_length(self.steps, sequence) else pad_end(g, dim(sequence, 0))
 
     def _initial(self, s: int, traces: dict[int, Variable]) -> Variable:
-        """The cotangent of the initial values of state s, oldest first: what its registers hold in the end."""
+        """The cotangent of the initial values of state s, oldest first: what its registers hold at the end."""
         from ..tensor import concatenate, switch, zeros_like
 
         depth = self.spec.depths[s]

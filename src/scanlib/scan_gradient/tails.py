@@ -1,6 +1,6 @@
-"""Cotangents that are zero but for their last rows, as reading trace[-1] or trace[-k:] gives them.
+"""Cotangents that are zero but for the last rows, as reading trace[-1] or trace[-k:] gives them.
 
-Seen for what they are, they enter the reverse scan as initial values, and no array of zeros over time is made.
+Seen for what they are, they enter the reverse scan as initial values, and no zeros over time are made.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from ..ops.shape import broadcast_to, dim, dims_of, int_constant
 
 LONGEST = 8  # rows; a longer tail is not worth as many registers
 
-_SPREADING = frozenset({"broadcast_to", "reshape", "dimshuffle", "cast", "alloc", "fill", "history", "pad_start"})
+_SPREADING = frozenset(
+    {"broadcast_to", "reshape", "dimshuffle", "cast", "alloc", "fill", "history", "pad_start"}
+)
 
 
 def split_tail(g: Variable) -> tuple[Variable | None, Variable | None]:
@@ -84,7 +86,9 @@ def _tail(term: Variable) -> Variable | None:
     return None
 
 
-def _row(base: Variable, value: Variable, numbers: Sequence[Variable], others: Sequence[At | Span]) -> Variable:
+def _row(
+    base: Variable, value: Variable, numbers: Sequence[Variable], others: Sequence[At | Span]
+) -> Variable:
     """One row of `base` (zeros) with `value` written to it at `others`."""
     from ..tensor import zeros
 
@@ -122,9 +126,8 @@ def _masked(rows: Variable, length: Variable) -> Variable:
     from ..tensor import arange, ge, reshape, switch, zeros_like
 
     count = int(rows.type.shape[0] or 0)
-    if isinstance(length, Constant):
-        if int(length.data) >= count:
-            return rows
+    if isinstance(length, Constant) and int(length.data) >= count:
+        return rows
     shape = (count, *[1] * (rows.ndim - 1))
     fits = reshape(ge(arange(count), int_constant(count) - length), shape)
     made: Variable = switch(fits, rows, zeros_like(rows))
