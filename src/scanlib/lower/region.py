@@ -15,7 +15,7 @@ from typing import Union
 
 from .. import lowered
 from ..dims import product
-from ..errors import InternalError
+from ..errors import InternalError, UserValueError
 from ..graph import Apply, Constant, Variable, describe
 from ..lowered import Check, Expr, For, Int, SetDim, Statement
 from ..ops.base import Affine, Contract, Element, Library, Pointwise, Reduce, Region as RegionRule, Stages
@@ -361,7 +361,11 @@ class Region:
 
     def require(self, condition: Expr, kind: str, message: str, values: tuple[Int, ...]) -> None:
         """A user error unless `condition` holds, tested as soon as it is known."""
-        if condition in self.required or (condition.op == "const" and condition.value):
+        if condition.op == "const":
+            if not condition.value:
+                raise UserValueError(message.format(*values))
+            return
+        if condition in self.required:
             return
         self.required.add(condition)
         check = self.program.check(kind, message)
