@@ -1,9 +1,9 @@
 """The reverse of a scan, which is a scan (D10).
 
 For each state λ[t] = g[t] + p1, then pj ← p(j+1) + (∂f/∂tap j)ᵀ λ[t] with p(k+1) = 0: when step t of the
-forward scan is reached from behind, pj holds what the later steps give to the value of the state at t - j + 1.
-So p1 is where a cotangent of the last value enters, as an initial value, and what the registers hold in the end
-is the cotangent of the initial values.  A mapped output is a state without taps.  Sequences get mapped
+forward scan is reached from behind, pj holds what the later steps give to the value of the state at
+t - j + 1.  So p1 is where a cotangent of the last value enters, as an initial value, and what the registers
+hold at the end is the cotangent of the initial values.  A mapped output is a state without taps.  Sequences get mapped
 cotangents, non-sequences accumulating states of which only the last value is read.
 
 The step recomputes what it needs from the states: their traces, next to sequences and non-sequences, are its
@@ -271,7 +271,7 @@ class _Reverse:
         return g if same_length(self.steps, sequence) else pad_end(g, dim(sequence, 0))
 
     def _initial(self, s: int, traces: dict[int, Variable]) -> Variable:
-        """The cotangent of the initial values of state s, oldest first: what its registers hold at the end."""
+        """The cotangent of the initial values of state s, oldest first: what its registers hold last."""
         from ..tensor import concatenate, switch, zeros_like
 
         depth = self.spec.depths[s]
