@@ -25,7 +25,7 @@ Stated error bounds in units in the last place (the tests check them):
 (1) of the largest of the result and the arguments: log(1 + ...) may cancel the larger argument.
 (2) for x < 0 of the largest of the result, gammaln(-x) and 1; near the zeros at 1 and 2 of the result itself.
 (3) results below the smallest normal number, for x < -170.6, may be 0, as in SciPy.
-(4) for x < 0 of the larger of the result and pi / tan(pi x); near the positive zero of the result itself.
+(4) for x < 0 of the largest of the result, 1/x and pi / tan(pi x); near the positive zero of the result.
 
 floordiv, mod, intpow, sign, round, maximum, minimum, shift_left, shift_right, isnan, isinf and the casts are
 exact.  Only floordiv and mod of floats may call the C library (fmod, for quotients beyond the mantissa).

@@ -83,25 +83,40 @@ def float_floordiv(b: Body, x: Value, y: Value) -> Value:
 
 
 def intpow(b: Body, x: Value, y: Value) -> Value:
-    """x**y modulo 2**bits by squaring, without a branch; for y < 0: 1 for x = 1, ±1 for x = -1, else 0.
+    """x**y modulo 2**bits by squaring; for y < 0: 1 for x = 1, ±1 for x = -1, else 0.
 
-    (NumPy raises for negative integer exponents; a compiled loop cannot.)
-    Exponent bits that select a factor beyond the width still count: (-1)**n and odd x need all of them.
+    (NumPy raises for negative integer exponents; a compiled loop cannot.)  The one function with a loop:
+    free of branches it would take `bits` steps where the usual exponents, 2 and 3, take two.
     """
-    type = x.type
-    result = x._lift(1)
-    square, exponent = x, y
-    for bit in range(type.bits):
-        taken = (exponent & 1).ne(0)
-        result = taken.where(result * square, result)
-        if bit + 1 < type.bits:
-            square = square * square
-            exponent = exponent >> 1
-    if type.kind == "u":
+    result = power_loop(b, x, y)
+    if x.type.kind == "u":
         return result
     odd = (y & 1).ne(0)
     unit = x.eq(1).where(x._lift(1), x.eq(-1).where(odd.where(x._lift(-1), 1), 0))
     return y.lt(0).where(unit, result)
+
+
+def power_loop(b: Body, x: Value, y: Value) -> Value:
+    """while exponent: result *= square if exponent & 1; square *= square; exponent >>= 1"""
+    before, type = b.block, x.type
+    result, square, exponent = (Value(b, type, b.fresh()) for _ in range(3))
+    b.lines.append("  br label %power.head")
+    b.label("power.head")
+    at = len(b.lines)
+    left = exponent if not type.lanes else b.intrinsic("vector.reduce.or", exponent, result=type.element)
+    more = left.ne(0)
+    b.lines.append(f"  br i1 {more.ref}, label %power.body, label %power.end")
+    b.label("power.body")
+    step = ((exponent & 1).ne(0).where(result * square, result), square * square, exponent >> 1)
+    starts = (x._lift(1), x, y)
+    phis = [
+        f"  {value.ref} = phi {type.ir} [ {start.ref}, %{before} ], [ {next_value.ref}, %power.body ]"
+        for value, start, next_value in zip((result, square, exponent), starts, step, strict=True)
+    ]
+    b.lines[at:at] = phis
+    b.lines.append("  br label %power.head")
+    b.label("power.end")
+    return result
 
 
 def sign(b: Body, x: Value) -> Value:

@@ -87,7 +87,7 @@ BOUNDS: tuple[tuple[Writer, int, float, float, str], ...] = (
     (special.erfc, 1, 4.0, 4.0, ""),
     (special.gammaln, 1, 1.0, 4.0, "gammaln(-x) and 1, for negative x"),
     (special.gamma, 1, 1.0, 4.0, ""),
-    (special.psi, 1, 1.0, 4.0, "pi / tan(pi x), for negative x"),
+    (special.psi, 1, 1.0, 4.0, "1/x and pi / tan(pi x), for negative x"),
     (special.trigamma, 1, 1.0, 4.0, ""),
 )
 
