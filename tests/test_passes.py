@@ -19,7 +19,7 @@ from scanlib.reference import evaluate
 
 WIDTH = 3  # of the rows of vector-valued states
 SETTINGS = settings(
-    max_examples=60,
+    max_examples=40,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
@@ -94,6 +94,8 @@ def reads(trace: Variable, draw: Any, length: Variable | None) -> Variable:
         lambda: T.zeros_like(trace),
         lambda: trace[0],
         lambda: (trace**2).sum(tuple(range(1, trace.ndim)))[-1],
+        lambda: ((trace - 0.5) ** 2).sum(0),
+        lambda: (trace * T.exp(trace)).mean(),
         lambda: T.concatenate([trace[-1:], trace[-k:]]),
     ]
     if length is not None:
@@ -236,7 +238,7 @@ def test_generated(only: str | None) -> None:
 
 def test_gradients() -> None:
     """Derivatives of generated programs."""
-    differentiable = settings(SETTINGS, max_examples=40)
+    differentiable = settings(SETTINGS, max_examples=25)
 
     @differentiable
     @given(programs())

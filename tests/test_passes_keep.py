@@ -162,6 +162,16 @@ KEEP: dict[str, tuple[Callable[[], Any], list[tuple[int | None, ...]]]] = {
     "sum of rows over time": (lambda: vectors().sum(0), [(0, 1)]),
     "mean over time": (lambda: leaky().mean(0), [(0, 1)]),
     "max over time": (lambda: leaky().max(0), [(0, 1)]),
+    "sum of squares over time": (lambda: (leaky() ** 2).sum(), [(0, 1)]),
+    "squared distance from a sequence": (lambda: ((leaky() - x) ** 2).mean(), [(0, 1)]),
+    "squared distance from a row": (lambda: ((vectors() - v0) ** 2).sum(), [(0, 1)]),
+    "product with a vector": (lambda: T.dot(x, leaky()), [(0, 1)]),
+    "product of a vector with rows": (lambda: T.dot(T.exp(x), vectors()), [(0, 1)]),
+    "several reductions and the last": (
+        lambda: [((t := leaky()) ** 2).sum(), (t * x).max(0), t[-1]],
+        [(1, 1, 1)],
+    ),
+    "sum of squares, until": (lambda: ((stopping() - w) ** 2).sum(), [(0, 1)]),
     "sum and last": (lambda: [(t := leaky()).sum(), t[-1]], [(1, 1)]),
     "sum and all": (lambda: [(t := leaky()).sum(), t], [(None,)]),
     "gradient of the last, linear": (

@@ -2,8 +2,8 @@
 
 The frontier is hoisted: what the varying part of the step reads of the unvarying part.  Views and values
 that are made where they are read (broadcasts, `eye`, lengths, …) stay inside: computing them once saves
-nothing and would cost memory.  Branches of an `ifelse` stay inside too, for they may never be taken.  An error in work
-that was hoisted is raised even when no step is run.
+nothing and would cost memory.  Branches of an `ifelse` stay inside too, for they may never be taken.  An
+error in work that was hoisted is raised even when no step is run.
 """
 
 from __future__ import annotations

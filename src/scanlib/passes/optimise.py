@@ -14,6 +14,7 @@ from ..config import Group, config
 from ..errors import UserError
 from ..graph import FunctionGraph, check, toposort
 from ..ops.scan_op import spec_of
+from .absorb import absorb
 from .fold import fold
 from .hoist import hoist
 from .inline import inline
@@ -43,6 +44,7 @@ PASSES: tuple[NamedPass, ...] = (
     NamedPass("inline", inline),
     NamedPass("prune", prune),
     NamedPass("hoist", hoist),
+    NamedPass("absorb", absorb),
     NamedPass("reductions", reduce_over_time),
     NamedPass("keep", keep, again=False),
 )

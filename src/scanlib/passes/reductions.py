@@ -19,7 +19,7 @@ from .rewrite import everywhere, is_scan, readers, rewrite_by_origin
 from .shapes import Shapes
 
 
-def _over_time(node: Apply | None) -> bool:
+def over_time(node: Apply | None) -> bool:
     return node is not None and isinstance(node.op.lower, Reduce) and 0 in node.params["axes"]
 
 
@@ -29,7 +29,7 @@ def _candidates(graph: FunctionGraph) -> dict[int, tuple[Apply, list[Apply]]]:
     found: dict[int, tuple[Apply, list[Apply]]] = {}
     for group in table.values():
         for reader in group:
-            if reader is None or not _over_time(reader):
+            if reader is None or not over_time(reader):
                 continue
             trace = reader.inputs[0]
             node = trace.owner
@@ -39,8 +39,8 @@ def _candidates(graph: FunctionGraph) -> dict[int, tuple[Apply, list[Apply]]]:
             if trace.index >= len(spec.keep) or spec.keep[trace.index] is not None:
                 continue
             read = table[id(trace)]
-            if all(r is not None and (_over_time(r) or is_bounded(r, trace)) for r in read):
-                found[id(trace)] = (node, [r for r in read if _over_time(r)])  # type: ignore[misc]
+            if all(r is not None and (over_time(r) or is_bounded(r, trace)) for r in read):
+                found[id(trace)] = (node, [r for r in read if over_time(r)])  # type: ignore[misc]
     return found
 
 
@@ -95,7 +95,7 @@ def _reduce(graph: FunctionGraph) -> FunctionGraph:
     for node, pairs in by_scan.values():
         replacement = _with_accumulators(node, pairs)
         if replacement:
-            return _reduce(_with_variables(graph, replacement))
+            return _reduce(with_variables(graph, replacement))
     return graph
 
 
@@ -120,7 +120,7 @@ def _with_accumulators(node: Apply, pairs: list[tuple[Variable, Apply]]) -> dict
     return replaced
 
 
-def _with_variables(graph: FunctionGraph, replacement: dict[int, Variable]) -> FunctionGraph:
+def with_variables(graph: FunctionGraph, replacement: dict[int, Variable]) -> FunctionGraph:
     """The graph with variables replaced wherever they stand."""
 
     def rule(node: Apply, origin: Apply) -> Sequence[Variable] | None:

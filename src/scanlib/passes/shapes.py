@@ -149,6 +149,11 @@ def _describe_dim(v: Variable, axis: int) -> tuple[Dim, Needed]:
     if node is None or isinstance(node.op.lower, Region):
         return None, {}
     view = _Symbolic(node)
+    if node.op is rows.specify_shape and axis in node.params["axes"]:
+        # Both the length specified and the array's own are right; the former says more.
+        i = 1 + node.params["axes"].index(axis)
+        length = view.value(i)
+        return (length, {length: (node.inputs[i], -1)}) if isinstance(length, Expr) else (length, {})
     try:
         expression = node.op.infer(view)[v.index][1][axis]
     except UserError:
