@@ -50,7 +50,10 @@ _table: weakref.WeakValueDictionary[tuple[Any, ...], Expr] = weakref.WeakValueDi
 def expr(op: str, args: tuple[Expr, ...], dtype: str, value: Any = None, minimum: int | None = None) -> Expr:
     """The one expression of this content.  `minimum` is a lower bound known for an integer."""
     # repr tells -0.0 from 0.0 and nan from nan, which == does not.
-    key = (op, tuple(map(id, args)), dtype, repr(value) if op == "const" else value)
+    key: tuple[Any, ...] = (op, tuple(map(id, args)), dtype, repr(value) if op == "const" else value)
+    if op == "dim":
+        # A slot is another number in another function, with another bound; the table serves all functions.
+        key += (minimum,)
     found = _table.get(key)
     if found is not None:
         if minimum is not None and (found.minimum is None or found.minimum < minimum):
