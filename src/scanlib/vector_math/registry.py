@@ -86,8 +86,8 @@ BOUNDS: tuple[tuple[Writer, int, float, float, str], ...] = (
     (special.erf, 1, 1.5, 1.5, ""),
     (special.erfc, 1, 4.0, 4.0, ""),
     (special.gammaln, 1, 1.0, 4.0, "gammaln(-x) and 1, for negative x"),
-    (special.gamma, 1, 1.0, 4.0, ""),
-    (special.psi, 1, 1.0, 4.0, "1/x and pi / tan(pi x), for negative x"),
+    (special.gamma, 1, 1.0, 5.0, ""),
+    (special.psi, 1, 1.0, 5.0, "1/x and pi / tan(pi x), for negative x"),
     (special.trigamma, 1, 1.0, 4.0, ""),
 )
 
