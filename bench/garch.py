@@ -1,0 +1,93 @@
+"""GARCH(1, 1): x[t] = w + a r[t]² + b x[t-1], a scalar state with its trace kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from . import limit, systems
+from .workload import Arrays, Run, Targets, Workload
+
+
+def inputs(steps: int) -> Arrays:
+    return np.random.default_rng(0).normal(size=steps), 0.1, 0.1, 0.8, 1.0
+
+
+def numpy_loop(r: Any, w: float, a: float, b: float, x: float) -> Any:
+    out = np.empty(len(r))
+    for t in range(len(r)):
+        x = w + a * r[t] ** 2 + b * x
+        out[t] = x
+    return out
+
+
+def with_scanlib() -> Run:
+    import scanlib
+    import scanlib.tensor as T
+
+    r = T.dvector("r")
+    w, a, b, x0 = T.dscalars("w", "a", "b", "x0")
+    x, _ = scanlib.scan(lambda r, x: w + a * r**2 + b * x, sequences=r, outputs_info=x0, name="garch")
+    return scanlib.function([r, w, a, b, x0], x)
+
+
+def with_jax(unroll: int) -> Run:
+    from jax import lax
+
+    def garch(r: Any, w: Any, a: Any, b: Any, x0: Any) -> Any:
+        def step(x: Any, r: Any) -> Any:
+            x = w + a * r**2 + b * x
+            return x, x
+
+        return lax.scan(step, x0, r, unroll=unroll)[1]
+
+    return garch
+
+
+def with_jax_associative() -> Run:
+    from jax import lax
+
+    def garch(r: Any, w: Any, a: Any, b: Any, x0: Any) -> Any:
+        def combine(first: Any, then: Any) -> Any:
+            return first[0] * then[0], first[1] * then[0] + then[1]
+
+        factors = lax.broadcast(b, r.shape)
+        products, sums = lax.associative_scan(combine, (factors, w + a * r**2))
+        return products * x0 + sums
+
+    return garch
+
+
+def with_cpp(library: limit.Library, reuse: bool) -> Run:
+    buffer = np.empty(0)
+
+    def garch(r: Any, w: float, a: float, b: float, x: float) -> Any:
+        nonlocal buffer
+        if not reuse or len(buffer) != len(r):
+            buffer = np.empty(len(r))
+        out = buffer
+        library.garch(r, len(r), w, a, b, x, out)
+        return out
+
+    return garch
+
+
+WORKLOADS = (
+    Workload(
+        "garch",
+        1_000_000,
+        inputs,
+        [
+            *systems.scanlib(with_scanlib),
+            *systems.cpp("garch", lambda library: with_cpp(library, reuse=False)),
+            *systems.cpp("garch", lambda library: with_cpp(library, reuse=True), "into one buffer"),
+            *systems.numba(numpy_loop),
+            *systems.jax(lambda: with_jax(1)),
+            *systems.jax(lambda: with_jax(8), "unroll 8"),
+            *systems.jax(with_jax_associative, "associative"),
+            *systems.numpy_loop(numpy_loop),
+        ],
+        targets=Targets(peer=0.9, limit=1.2),
+    ),
+)
