@@ -1,1 +1,1 @@
-"""The benchmark suite: `python -m bench` runs every workload for scanlib, its peers and the hand-written limit."""
+"""The benchmark suite: `python -m bench` runs every workload for scanlib, its peers and the limit."""

@@ -1,4 +1,4 @@
-"""`python -m bench`: time, compile time and memory of every workload, for scanlib, its peers and the limit."""
+"""`python -m bench`: time, compile time and memory of every workload, for scanlib, peers and the limit."""
 
 from __future__ import annotations
 
@@ -16,9 +16,7 @@ NOT_COMPILED = ("C++", "numpy", "scipy")
 
 def options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument(
-        "--only", nargs="+", default=[], metavar="NAME", help="workloads whose name holds NAME"
-    )
+    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="workloads by name")
     parser.add_argument("--without", nargs="+", default=[], metavar="SYSTEM", help="systems to leave out")
     parser.add_argument("--repeats", type=int, default=15, help="interleaved samples per contender")
     parser.add_argument("--json", metavar="FILE", help="write everything measured")

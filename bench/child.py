@@ -1,4 +1,4 @@
-"""One measurement in a process of its own: `python -m bench.child first|memory WORKLOAD CONTENDER` prints JSON."""
+"""One measurement in a process of its own: `python -m bench.child first|memory WORKLOAD CONTENDER`."""
 
 from __future__ import annotations
 

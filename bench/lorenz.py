@@ -1,4 +1,4 @@
-"""The Lorenz system by the classical Runge-Kutta method: three scalar states, and one state of three elements."""
+"""The Lorenz system by the classical Runge-Kutta method: three scalar states, and one vector state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Times contenders in turns, checks that they agree, and measures compile time and memory in fresh processes."""
+"""Times contenders in turns, compares their results; first calls and memory in fresh processes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SAMPLE_SECONDS, SLOW_SECONDS = 0.02, 0.4
 
 @dataclass
 class Timing:
-    """Seconds per call of one contender, one entry per sample; `rounds` says in which round each was taken."""
+    """Seconds per call of one contender, one per sample; `rounds` says in which round."""
 
     contender: Contender
     call: Callable[[], Any]
