@@ -97,11 +97,12 @@ def bound(contender: Contender, inputs: tuple[Any, ...]) -> Callable[[], Any]:
 def agree(result: list[np.ndarray], reference: list[np.ndarray], rtol: float) -> bool:
     if len(result) != len(reference):
         return False
-    return all(
-        a.size == b.size
-        and np.allclose(a.reshape(b.shape), b, rtol=rtol, atol=rtol * float(np.max(np.abs(b), initial=0)))
-        for a, b in zip(result, reference, strict=True)
-    )
+    return all(_close(a, b, rtol) for a, b in zip(result, reference, strict=True))
+
+
+def _close(a: np.ndarray, b: np.ndarray, rtol: float) -> bool:
+    largest = float(np.max(np.abs(b), initial=0))
+    return a.size == b.size and np.allclose(a.reshape(b.shape), b, rtol=rtol, atol=rtol * largest)
 
 
 def _sample(timings: Sequence[Timing], repeats: int) -> None:

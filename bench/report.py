@@ -17,15 +17,15 @@ def show(result: Result) -> None:
     width = max(len(name) for name in result.timings)
     for name, timing in result.timings.items():
         step = timing.median / result.workload.steps * 1e9
-        line = f"  {name:{width}}  {step:12.2f} ns/step  ±{timing.spread:5.1%}{_compile(result, name)}{_memory(result, name)}"
+        line = f"  {name:{width}}  {step:12.2f} ns/step  ±{timing.spread:5.1%}"
+        line += _compile(result, name) + _memory(result, name)
         print(line + ("   WRONG RESULT" if name in result.wrong else ""))
     for label, other, target in _ratios(result):
-        verdict = (
-            ""
-            if target is None
-            else f"   target {target}  {'met' if result.ratio(other) <= target else 'NOT MET'}"
+        ratio = result.ratio(other)
+        outcome = (
+            "" if target is None else f"   target {target:.2f}  {'met' if ratio <= target else 'NOT MET'}"
         )
-        print(f"  scanlib ÷ {label} ({other}): {result.ratio(other):.2f}{verdict}")
+        print(f"  scanlib ÷ {label} ({other}): {ratio:.2f}{outcome}")
 
 
 def _ratios(result: Result) -> list[tuple[str, str, float | None]]:

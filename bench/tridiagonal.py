@@ -13,9 +13,8 @@ from .workload import Arrays, Run, Workload
 def inputs(steps: int) -> Arrays:
     """Below, on, and above the diagonal; right-hand side."""
     rng = np.random.default_rng(7)
-    return tuple(
-        [*rng.uniform(-1, 1, (1, steps)), 3 + rng.uniform(0, 1, steps), *rng.uniform(-1, 1, (2, steps))]
-    )
+    below, above, right = rng.uniform(-1, 1, (3, steps))
+    return below, 3 + rng.uniform(0, 1, steps), above, right
 
 
 def numpy_loop(a: Any, b: Any, c: Any, d: Any) -> Any:

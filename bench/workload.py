@@ -20,7 +20,7 @@ def same(x: Any) -> Any:
 class Contender:
     """One way to compute a workload.
 
-    make()          builds a function of the inputs (the time this takes, and the first call, are compile time)
+    make()          builds a function of the inputs (this and the first call are compile time)
     load(inputs)    puts the inputs where the system wants them; not timed
     wait(result)    waits until the result is there; timed
     per_size        whether another number of steps makes the system compile again
