@@ -11,7 +11,7 @@ from ..graph import Apply, Variable
 from ..lowered import Assign, Expr, Int, Statement, Store
 from ..ops.base import Contract, Reduce, Reshape, Stages, Unbroadcast
 from .context import ApplyContext
-from .program import View
+from .program import View, row_major
 from .pull import broadcast_index, full_index, reduced_axes
 
 if TYPE_CHECKING:
@@ -33,6 +33,11 @@ def fill(region: Region, v: Variable, target: View) -> list[Statement]:
             return _unbroadcast(region, v.owner, target)
         if isinstance(rule, Contract):
             return _contract(region, v.owner, target)
+        if isinstance(rule, Reshape) and target.contiguous():
+            # Laid out under the source's own shape, no index has to be divided.
+            source = v.owner.inputs[0]
+            shape = region.shape(source)
+            return fill(region, source, row_major(target.buffer, shape, target.dtype, target.offset))
     return copy(region, v, target)
 
 
