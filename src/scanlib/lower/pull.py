@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from .. import lowered
 from ..dims import strides
 from ..errors import InternalError
-from ..graph import Apply, Variable
+from ..graph import Apply, Constant, Variable
 from ..lowered import Expr, Int
-from ..ops.base import Affine, AxisMap, Contract, Element, Pointwise, Reduce, Reshape
+from ..ops.base import Affine, AxisMap, Contract, Element, Pointwise, Reduce, Reshape, Unbroadcast
+from ..ops.scan_op import spec_of
 from .context import ApplyContext
 from .program import View
 
@@ -30,6 +31,8 @@ def pull(region: Region, v: Variable, index: tuple[Int, ...]) -> Expr:
         return region.element(node.inputs[0], tuple(_mapped(m, index) for m in maps))
     if isinstance(rule, Element):
         return lowered.cast(rule.element(ApplyContext(region, node), index), v.dtype)
+    if is_identity(region, node):
+        return region.element(node.inputs[0], index)
     if isinstance(rule, Reshape):
         source = _reshaped_index(region.shape(node.inputs[0]), region.shape(v), index)
         return region.element(node.inputs[0], source)
@@ -39,6 +42,16 @@ def pull(region: Region, v: Variable, index: tuple[Int, ...]) -> Expr:
         if isinstance(rule, Reduce):
             return _reduce(region, node, rule, index)
     return region.memory(v).at(index)
+
+
+def is_identity(region: Region, node: Apply) -> bool:
+    """Whether an Unbroadcast has nothing to sum: both shapes are known to be the same."""
+    from .stages import same
+
+    if not isinstance(node.op.lower, Unbroadcast):
+        return False
+    wide, narrow = (region.shape(v) for v in node.inputs)
+    return len(wide) == len(narrow) and all(map(same, wide, narrow))
 
 
 def broadcast_index(shape: Sequence[Int], index: Sequence[Int], out: Sequence[Int]) -> tuple[Int, ...]:
@@ -96,6 +109,31 @@ def affine_view(region: Region, node: Apply) -> View | None:
         if m.axis is not None:
             steps[m.axis] = lowered.add(steps[m.axis], lowered.mul(m.step, stride))
     return View(source.buffer, offset, shape, tuple(steps), source.dtype)
+
+
+def history_view(region: Region, node: Apply) -> View | None:
+    """history(initial, trace) is the storage of a scan as it lies, if both come from the same state."""
+    if node.op.name != "history":
+        return None
+    initial, trace = node.inputs
+    view = region.view(trace)
+    if view is None or trace.owner is None or trace.owner.op.name != "scan" or region.view_is_ring(trace):
+        return None
+    first = 1 + spec_of(trace.owner).sequences + trace.index
+    given = trace.owner.inputs[first]
+    equal = given is initial or (
+        isinstance(given, Constant)
+        and isinstance(initial, Constant)
+        and given.type == initial.type
+        and given.data.tobytes() == initial.data.tobytes()
+    )
+    if not equal or not isinstance(region.shape(initial)[0], int):
+        return None
+    depth = region.shape(initial)[0]
+    if depth != spec_of(trace.owner).depths[trace.index]:
+        return None
+    start = lowered.sub(view.offset, lowered.mul(view.strides[0], depth))
+    return View(view.buffer, start, region.shape(node.output), view.strides, view.dtype)
 
 
 def reshaped_view(region: Region, node: Apply) -> View | None:

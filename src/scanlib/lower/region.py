@@ -170,6 +170,8 @@ class Region:
 
     def store_if_worthwhile(self, node: Apply) -> None:
         """Decide whether an elementwise result is computed where it is read, or once into memory."""
+        from .pull import is_identity
+
         v = node.output
         rule = node.op.lower
         depth = 1 + max((self.depths.get(id(i), 0) for i in node.inputs), default=0)
@@ -178,7 +180,7 @@ class Region:
             cost += 8 if any("@scanlib." in t for t in rule.llvm.values()) else 1
         elif isinstance(rule, Element):
             cost += 2 if rule.cheap else STORE_COST
-        stored = not isinstance(rule, (Pointwise, Element, Affine))
+        stored = not (isinstance(rule, (Pointwise, Element, Affine)) or is_identity(self, node))
         if not stored and not isinstance(rule, Affine):
             stored = depth > INLINE_DEPTH or (self.uses.get(id(v), 0) > 1 and cost >= STORE_COST)
         if stored:
@@ -266,11 +268,25 @@ class Region:
                 return value
         return self.memory(v).at(index)
 
+    def view_is_ring(self, v: Variable) -> bool:
+        """Whether a scan output is stored in a ring, so that its slots are no history."""
+        from ..ops.scan_op import spec_of
+
+        return v.owner is None or spec_of(v.owner).keep[v.index] is not None
+
+    def pullable(self, v: Variable) -> bool:
+        """Whether elements of `v` are computed where they are read, from what lies in memory."""
+        return self.owns(v) and id(v) in self.depths and self.view(v) is None
+
+    def cost(self, v: Variable) -> int:
+        """What computing an element of a pullable variable costs."""
+        return self.depths.get(-id(v), 0)
+
     # -- memory ----------------------------------------------------------------------------------------
 
     def view(self, v: Variable) -> View | None:
         """Where `v` already lies in memory, if it does."""
-        from .pull import affine_view, reshaped_view
+        from .pull import affine_view, history_view, is_identity, reshaped_view
 
         value = self.values.get(id(v))
         if isinstance(value, View):
@@ -283,7 +299,9 @@ class Region:
         if not self.owns(v):
             return self.parent.view(v) if self.parent is not None else None
         assert v.owner is not None
-        found = affine_view(self, v.owner) or reshaped_view(self, v.owner)
+        found = affine_view(self, v.owner) or reshaped_view(self, v.owner) or history_view(self, v.owner)
+        if found is None and is_identity(self, v.owner):
+            found = self.view(v.owner.inputs[0])
         if found is not None:
             self.values[id(v)] = found
         return found

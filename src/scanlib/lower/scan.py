@@ -67,7 +67,8 @@ def lower_scan(region: Region, node: Apply, level: int) -> list[Instruction]:
     message = f"scan '{spec.name}': n_steps is {{0}}, expected 0 or more; only a constant may be negative"
     region.require(lowered.compare("ge", steps, 0), "value", message, (steps,))
     for v in given.sequences:
-        region.memory(v)
+        if not region.pullable(v):
+            region.memory(v)
     for v in given.non_sequences:
         if not is_free(region, v):
             region.memory(v)

@@ -15,7 +15,7 @@ from ..plan import Instruction
 from .block import BlockRegion
 from .partition import partition, whole
 from .program import EXPAND, View
-from .region import Region, static_size
+from .region import STORE_COST, Region, static_size
 from .stages import copy, indices
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ class Body:
         self.given = operands_of(node)
         self.outputs = outputs
         self.slots = slots
+        self.batched = batched
         self.parts = partition(self.spec) if batched else whole(self.spec)
         self.name = parent.program.unique("t")
         parent.program.step_slots[self.name] = slots.step
@@ -115,6 +116,9 @@ class Body:
 
         spec, parent = self.spec, self.parent
         for v, given in zip(spec.sequence_inputs(), self.given.sequences):
+            if parent.pullable(given):
+                self._bind_pulled(region, v, given)
+                continue
             whole = parent.memory(given)
             offset = lowered.add(whole.offset, lowered.mul(self.step, whole.strides[0]))
             region.bind(
@@ -126,6 +130,27 @@ class Body:
             else:
                 view = parent.memory(given)
                 region.bind(v, view, view.shape)
+
+    def _bind_pulled(self, region: Region, v: Variable, given: Variable) -> None:
+        """A sequence that is arithmetic on other arrays is computed step by step, or by the prologue when dear."""
+        shape = self.parent.shape(given)[1:]
+        if self.parent.cost(given) < STORE_COST or not self.batched:
+            region.bind(v, lambda index: self.parent.element(given, (self.step, *index)), shape)
+        elif region is self.prologue:
+            view = region.temporary(v.name or "sequence", v.dtype, shape, 0)
+
+            def body(index: tuple[Int, ...]) -> list[Statement]:
+                return [Store(view.buffer, view.position(index), self.parent.element(given, (self.step, *index)))]
+
+            region.kernels.setdefault(0, []).extend(region.loop(shape, body))
+            region.bind(v, view, shape)
+        else:
+            view = self._batched_row(v, region)
+            region.bind(v, view, shape)
+
+    def _batched_row(self, v: Variable, region: Region) -> View:
+        row = region.row if isinstance(region, BlockRegion) else self.row
+        return self._hoisted(v, row)
 
     def _bind_states(self) -> None:
         region, spec = self.region, self.spec
@@ -147,8 +172,6 @@ class Body:
     # -- the parts -------------------------------------------------------------------------------------
 
     def _prologue(self) -> None:
-        if not self.parts.hoisted:
-            return
         region = self.prologue
         self._bind_outside(region)
         region.analyse(self.parts.hoisted, self.spec.inputs)
@@ -163,10 +186,10 @@ class Body:
 
     def _recurrence(self) -> None:
         region, spec = self.region, self.spec
-        self._bind_outside(region)
-        self._bind_states()
         # A block that runs step by step begins anew at each step; its rows are found by the step's remainder.
         self.row = self.prologue.row if region.native else lowered.as_expr(lowered.mod(self.step, self.block))
+        self._bind_outside(region)
+        self._bind_states()
         for v in self.parts.hoisted:
             view = self._hoisted(v, self.row)
             region.bind(v, view, view.shape)

@@ -140,6 +140,11 @@ def _reduce_rows(region: Region, node: Apply, combine: str, target: View, start:
     return region.loop(target.shape, clear) + region.loop([shape[a] for a in [*axes, *kept]], body)
 
 
+def same(a: Int, b: Int) -> bool:
+    """Whether two dims are known to be equal."""
+    return a is b or (isinstance(a, int) and a == b)
+
+
 def _unbroadcast(region: Region, node: Apply, target: View) -> list[Statement]:
     """Sum the cotangent over every axis the operand did not have or had with length 1."""
     source, like = node.inputs
@@ -148,7 +153,7 @@ def _unbroadcast(region: Region, node: Apply, target: View) -> list[Statement]:
     dtype = source.dtype
     extents: list[Int] = list(shape[:lead])
     for d, wide in zip(narrow, shape[lead:]):
-        extents.append(lowered.choose(lowered.compare("eq", d, 1), wide, 1))
+        extents.append(1 if same(d, wide) else lowered.choose(lowered.compare("eq", d, 1), wide, 1))
 
     def body(out: tuple[Int, ...]) -> list[Statement]:
         def term(inner: tuple[Int, ...]) -> Expr:
