@@ -89,6 +89,7 @@ class Constant(Variable):
         array.flags.writeable = False
         super().__init__(TensorType(array.dtype.name, array.shape), name=name)
         self.data = array
+        self.text: str | None = None  # what messages call it; type rules ask for it all the time
 
 
 class SharedVariable(Variable):
@@ -135,8 +136,10 @@ def describe(variable: Variable) -> str:
     if variable.name:
         return variable.name
     if isinstance(variable, Constant):
-        text = np.array2string(variable.data, threshold=6, edgeitems=2)
-        return text if len(text) < 40 else f"constant {variable.type}"
+        if variable.text is None:
+            text = np.array2string(variable.data, threshold=6, edgeitems=2)
+            variable.text = text if len(text) < 40 else f"constant {variable.type}"
+        return variable.text
     if variable.owner is not None:
         suffix = f".{variable.index}" if len(variable.owner.outputs) > 1 else ""
         return f"{variable.owner.op.name}{suffix}"
