@@ -57,6 +57,12 @@ def plus(a: Variable, n: int) -> Variable:
     return a if n == 0 else elementwise.add(a, integer(n))
 
 
+def total(a: Variable, b: Variable) -> Variable:
+    """a + b."""
+    n = number_of(b)
+    return elementwise.add(a, b) if n is None else plus(a, n)
+
+
 def minus(a: Variable, b: Variable) -> Variable:
     m, n = number_of(a), number_of(b)
     if m is not None and n is not None:

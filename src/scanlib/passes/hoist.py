@@ -31,7 +31,7 @@ def is_free(node: Apply) -> bool:
     return isinstance(rule, Element) and rule.cheap
 
 
-def _eager(results: Sequence[Variable]) -> list[Apply]:
+def eager(results: Sequence[Variable]) -> list[Apply]:
     """The nodes computed at every step, inputs first: not those needed by branches only."""
     needed: set[int] = set()
     stack = [v.owner for v in results if v.owner is not None]
@@ -54,7 +54,7 @@ class _Frontier:
         results = loop.results()
         varying = {id(f.step) for f in loop.sequences} | {id(v) for s in loop.states for v in s.steps}
         fixed: set[int] = set()
-        order = _eager(results)
+        order = eager(results)
         for node in order:
             if node.op.lower != IFELSE and not any(id(v) in varying for v in node.inputs):
                 fixed.add(id(node))

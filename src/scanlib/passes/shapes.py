@@ -66,6 +66,8 @@ class Shapes:
 
     def __init__(self) -> None:
         self.known: dict[Key, Variable] = {}
+        self.described: dict[Key, tuple[Dim, Needed]] = {}
+        self.types: dict[int, tuple[_Symbolic, Sequence[tuple[str, Shape]] | None]] = {}
         self.alive: list[Variable] = []  # ids are keys: nothing they name may go away
 
     def dim(self, v: Variable, axis: int) -> Variable:
@@ -76,14 +78,53 @@ class Shapes:
             if key in self.known:
                 stack.pop()
                 continue
-            expression, needed = _describe_dim(u, a)
+            expression, needed = self._describe(u, a)
             missing = [(w, b) for w, b in needed.values() if b >= 0 and (id(w), b) not in self.known]
             if missing:
                 stack.extend(missing)
                 continue
-            self.alive.append(u)
             self.known[key] = self._build(u, a, expression, needed)
         return self.known[id(v), axis]
+
+    def _describe(self, v: Variable, axis: int) -> tuple[Dim, Needed]:
+        """An axis of `v`: an int, an expression of what the second result lists, or None."""
+        key = (id(v), axis)
+        if key not in self.described:
+            self.alive.append(v)
+            self.described[key] = self._describe_anew(v, axis)
+        return self.described[key]
+
+    def _describe_anew(self, v: Variable, axis: int) -> tuple[Dim, Needed]:
+        d, node = v.type.shape[axis], v.owner
+        if d is not None:
+            return d, {}
+        if node is None or isinstance(node.op.lower, Region):
+            return None, {}
+        view, types = self._types(node)
+        if node.op is rows.specify_shape and axis in node.params["axes"]:
+            # Both the length specified and the array's own are right; the former says more.
+            i = 1 + node.params["axes"].index(axis)
+            length = view.value(i)
+            return (length, {length: (node.inputs[i], -1)}) if isinstance(length, Expr) else (length, {})
+        expression = None if types is None else types[v.index][1][axis]
+        if not isinstance(expression, Expr):
+            return expression, {}
+        used = _dims_of(expression)
+        if not all(e in view.dims for e in used):
+            return None, {}
+        return expression, {
+            e: (view.dims[e][0], -1 if e.value >= _Symbolic.VALUES else view.dims[e][1]) for e in used
+        }
+
+    def _types(self, node: Apply) -> tuple[_Symbolic, Sequence[tuple[str, Shape]] | None]:
+        """What the type rule of `node` says of its outputs; None when it finds an error."""
+        if id(node) not in self.types:
+            view = _Symbolic(node)
+            try:
+                self.types[id(node)] = (view, node.op.infer(view))
+            except UserError:
+                self.types[id(node)] = (view, None)
+        return self.types[id(node)]
 
     def _build(self, v: Variable, axis: int, expression: Dim, needed: Needed) -> Variable:
         if isinstance(expression, int):
@@ -138,37 +179,6 @@ class Shapes:
 
         (made,) = rebuild([found], {}, rule)
         return rebuild([made], values)[0]
-
-
-def _describe_dim(v: Variable, axis: int) -> tuple[Dim, Needed]:
-    """An axis of `v`: an int, an expression of what the second result lists, or None."""
-    d = v.type.shape[axis]
-    if d is not None:
-        return d, {}
-    node = v.owner
-    if node is None or isinstance(node.op.lower, Region):
-        return None, {}
-    view = _Symbolic(node)
-    if node.op is rows.specify_shape and axis in node.params["axes"]:
-        # Both the length specified and the array's own are right; the former says more.
-        i = 1 + node.params["axes"].index(axis)
-        length = view.value(i)
-        return (length, {length: (node.inputs[i], -1)}) if isinstance(length, Expr) else (length, {})
-    try:
-        expression = node.op.infer(view)[v.index][1][axis]
-    except UserError:
-        return None, {}
-    if not isinstance(expression, Expr):
-        return expression, {}
-    used = _dims_of(expression)
-    needed = {}
-    for e in used:
-        if e not in view.dims:
-            return None, {}
-        w, b = view.dims[e]
-        value = e.value >= _Symbolic.VALUES
-        needed[e] = (w, -1 if value else b)
-    return expression, needed
 
 
 def _dims_of(expression: Expr) -> set[Expr]:
