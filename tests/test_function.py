@@ -149,21 +149,30 @@ BUILDS: dict[str, tuple[Any, str]] = {
     "shared as input": (lambda: scanlib.function([scanlib.shared(1.0, "s")], x), "'s' is a shared variable"),
     "constant as input": (lambda: scanlib.function([T.constant(1.0)], x), "is a constant"),
     "output no variable": (lambda: scanlib.function([x], [x, object()]), "output 1 is no variable"),
-    "update of an input": (lambda: scanlib.function([x], x, updates={x: x + 1}), "expected a shared variable"),
+    "update of an input": (
+        lambda: scanlib.function([x], x, updates={x: x + 1}),
+        "expected a shared variable",
+    ),
     "updated twice": (
         lambda: [s := scanlib.shared(1.0, "s"), scanlib.function([], [], updates=[(s, s + 1), (s, s + 2)])],
         "'s' is updated twice",
     ),
     "update of another dtype": (
-        lambda: scanlib.function([x], [], updates={scanlib.shared(1, "i"): x}), "'i' is float64.*expected int64.*cast"
+        lambda: scanlib.function([x], [], updates={scanlib.shared(1, "i"): x}),
+        "'i' is float64.*expected int64.*cast",
     ),
     "update of another ndim": (
-        lambda: scanlib.function([z], [], updates={scanlib.shared(1.0, "s"): z}), "'s' is float64.*0-d"
+        lambda: scanlib.function([z], [], updates={scanlib.shared(1.0, "s"): z}),
+        "'s' is float64.*0-d",
     ),
     "update with a number too large": (
-        lambda: scanlib.function([], [], updates={scanlib.shared(np.int8(1), "s"): 300}), "300"
+        lambda: scanlib.function([], [], updates={scanlib.shared(np.int8(1), "s"): 300}),
+        "300",
     ),
-    "givens of another dtype": (lambda: scanlib.function([], x, givens={x: T.constant(1)}), "'x' is float64.*int64"),
+    "givens of another dtype": (
+        lambda: scanlib.function([], x, givens={x: T.constant(1)}),
+        "'x' is float64.*int64",
+    ),
     "givens twice": (lambda: scanlib.function([], x, givens=[(x, 1.0), (x, 2.0)]), "replaced twice"),
     "givens key": (lambda: scanlib.function([], x, givens={"x": 1.0}), "expected a variable"),
     "pairs": (lambda: scanlib.function([x], x, updates=[x]), "list of pairs"),
@@ -171,7 +180,7 @@ BUILDS: dict[str, tuple[Any, str]] = {
     "on_unused_input": (lambda: scanlib.function([x], x, on_unused_input="no"), "on_unused_input: expected"),
     "shared of a variable": (lambda: scanlib.shared(x), "symbolic variable"),
     "shared of text": (lambda: scanlib.shared("a"), "dtype"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("mistake", BUILDS)
@@ -375,7 +384,11 @@ def test_ifelse_forms(mode: str) -> None:
     f = make(mode, [c, x, y, z], [a, b])
     assert [v.tolist() for v in f(2, 1.0, 2.0, [1.0, 2.0])] == [[1, 2], 1]
     assert [v.tolist() for v in f(0, 1.0, 2.0, [1.0, 2.0])] == [[1], 2]
-    for wrong in (lambda: scanlib.ifelse(z, x, y), lambda: scanlib.ifelse(c, x, z), lambda: scanlib.ifelse(c, [x], [])):
+    for wrong in (
+        lambda: scanlib.ifelse(z, x, y),
+        lambda: scanlib.ifelse(c, x, z),
+        lambda: scanlib.ifelse(c, [x], []),
+    ):
         with pytest.raises(UserError, match="ifelse"):
             wrong()
 

@@ -1,4 +1,4 @@
-"""Generated scans: random taps, lengths, dtypes, until, reads of the end: compiled, interpreted, and a plain loop."""
+"""Generated scans (taps, lengths, dtypes, until, reads): compiled, interpreted, in plain Python."""
 
 from __future__ import annotations
 
@@ -134,7 +134,9 @@ def plain(
         values += [h[len(h) + tap] for h, group in zip(histories, loop.states) for tap in group]
         values = [*(np.asarray(v) for v in values), constant]
         with np.errstate(all="ignore"):
-            made = [np.asarray(combine(ops, values, np, loop.dtype)).astype(loop.dtype) for ops in loop.operations]
+            made = [
+                np.asarray(combine(ops, values, np, loop.dtype)).astype(loop.dtype) for ops in loop.operations
+            ]
         if loop.shared:
             count += 1
         for k, value in enumerate(made):
@@ -148,6 +150,7 @@ def plain(
 
 def symbolic(loop: Loop, mode: str) -> tuple[scanlib.Function, scanlib.SharedVariable]:
     """The same loop as a function of (steps, sequences, initial values, constant)."""
+
     def variable(name: str, leading: bool) -> Any:
         return T.tensor(loop.dtype, (False,) * (len(loop.row) + leading), name)
 
@@ -185,7 +188,13 @@ def symbolic(loop: Loop, mode: str) -> tuple[scanlib.Function, scanlib.SharedVar
 
 
 @pytest.mark.parametrize("mode", MODES)
-@settings(max_examples=60, deadline=None, derandomize=True, report_multiple_bugs=False, suppress_health_check=list(HealthCheck))
+@settings(
+    max_examples=60,
+    deadline=None,
+    derandomize=True,
+    report_multiple_bugs=False,
+    suppress_health_check=list(HealthCheck),
+)
 @given(loop=loops(), lengths=st.lists(st.integers(0, 40), min_size=1, max_size=3), seed=st.integers(0, 1000))
 def test_generated(mode: str, loop: Loop, lengths: list[int], seed: int) -> None:
     f, counter = symbolic(loop, mode)
@@ -193,8 +202,10 @@ def test_generated(mode: str, loop: Loop, lengths: list[int], seed: int) -> None
     counted = 0
     for length in lengths:
         sequences, initials = inputs_of(loop, length, seed)
-        steps = length if loop.symbolic_steps else min(
-            len(u) - (max(*tap, 0) - min(*tap, 0)) for u, tap in zip(sequences, loop.sequences)
+        steps = (
+            length
+            if loop.symbolic_steps
+            else min(len(u) - (max(*tap, 0) - min(*tap, 0)) for u, tap in zip(sequences, loop.sequences))
         )
         constant = np.ones(loop.row, loop.dtype)
         expected, count = plain(loop, steps, sequences, initials, constant)

@@ -1,4 +1,4 @@
-"""Random streams: RandomStreams draw for draw as numpy.random.RandomState, and Philox by its published values."""
+"""RandomStreams, draw for draw as numpy.random.RandomState, and Philox by its published values."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ DRAWS: dict[str, tuple[Any, Any]] = {
     "uniform": (lambda s: s.uniform(size=(3, 5)), lambda r: r.uniform(size=(3, 5))),
     "uniform range": (lambda s: s.uniform((4,), -2.0, 7.0), lambda r: r.uniform(-2, 7, 4)),
     "uniform float32": (
-        lambda s: s.uniform((4,), dtype="float32"), lambda r: r.uniform(size=4).astype("float32")
+        lambda s: s.uniform((4,), dtype="float32"),
+        lambda r: r.uniform(size=4).astype("float32"),
     ),
     "uniform scalar": (lambda s: s.uniform(()), lambda r: r.uniform()),
     "uniform arrays": (
@@ -45,7 +46,8 @@ DRAWS: dict[str, tuple[Any, Any]] = {
         lambda r: r.binomial([1, 20, 300], [0.1, 0.5, 0.9], 3),
     ),
     "binomial float": (
-        lambda s: s.binomial((9,), dtype="float64"), lambda r: r.binomial(1, 0.5, 9).astype(float)
+        lambda s: s.binomial((9,), dtype="float64"),
+        lambda r: r.binomial(1, 0.5, 9).astype(float),
     ),
     "integers": (lambda s: s.random_integers((9,), 3, 12), lambda r: r.randint(3, 13, 9)),
     "integers of one value": (lambda s: s.random_integers((3,), 4, 4), lambda r: r.randint(4, 5, 3)),
@@ -61,32 +63,40 @@ DRAWS: dict[str, tuple[Any, Any]] = {
     "gamma small": (lambda s: s.gamma((5,), 0.3, 1.0), lambda r: r.gamma(0.3, 1.0, 5)),
     "beta": (lambda s: s.beta((5,), 2.0, 3.0), lambda r: r.beta(2.0, 3.0, 5)),
     "multinomial": (
-        lambda s: s.multinomial((2, 2), n=10, pvals=[0.2, 0.3, 0.5]), lambda r: r.multinomial(10, [0.2, 0.3, 0.5], (2, 2))
+        lambda s: s.multinomial((2, 2), n=10, pvals=[0.2, 0.3, 0.5]),
+        lambda r: r.multinomial(10, [0.2, 0.3, 0.5], (2, 2)),
     ),
     "multinomial rows": (
         lambda s: s.multinomial(n=4, pvals=np.array([[0.5, 0.5], [0.1, 0.9]])),
         lambda r: np.array([r.multinomial(4, [0.5, 0.5]), r.multinomial(4, [0.1, 0.9])]),
     ),
     "permutation": (lambda s: s.permutation(n=6), lambda r: r.permutation(6)),
-    "permutations": (lambda s: s.permutation((3,), n=4), lambda r: np.array([r.permutation(4) for _ in range(3)])),
+    "permutations": (
+        lambda s: s.permutation((3,), n=4),
+        lambda r: np.array([r.permutation(4) for _ in range(3)]),
+    ),
     "choice": (lambda s: s.choice((5,), a=8), lambda r: r.choice(8, 5)),
     "choice without replacement": (
-        lambda s: s.choice((5,), a=8, replace=False), lambda r: r.choice(8, 5, replace=False)
+        lambda s: s.choice((5,), a=8, replace=False),
+        lambda r: r.choice(8, 5, replace=False),
     ),
     "choice with chances": (
-        lambda s: s.choice((5,), a=3, p=[0.1, 0.2, 0.7]), lambda r: r.choice(3, 5, p=[0.1, 0.2, 0.7])
+        lambda s: s.choice((5,), a=3, p=[0.1, 0.2, 0.7]),
+        lambda r: r.choice(3, 5, p=[0.1, 0.2, 0.7]),
     ),
     "choice of values": (
-        lambda s: s.choice((5,), a=np.array([2.0, 4.0, 8.0])), lambda r: r.choice([2.0, 4.0, 8.0], 5)
+        lambda s: s.choice((5,), a=np.array([2.0, 4.0, 8.0])),
+        lambda r: r.choice([2.0, 4.0, 8.0], 5),
     ),
     "choice of some by chances": (
-        lambda s: s.choice((2,), a=3, p=[0.1, 0.2, 0.7], replace=False), lambda r: r.choice(3, 2, False, [0.1, 0.2, 0.7])
+        lambda s: s.choice((2,), a=3, p=[0.1, 0.2, 0.7], replace=False),
+        lambda r: r.choice(3, 2, False, [0.1, 0.2, 0.7]),
     ),
     "shuffled rows": (
         lambda s: s.shuffle_row_elements(np.arange(12.0).reshape(3, 4)),
         lambda r: np.array([row[r.permutation(4)] for row in np.arange(12.0).reshape(3, 4)]),
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("draw", DRAWS)
@@ -174,7 +184,10 @@ WRONG: dict[str, tuple[Any, str]] = {
     "vector of unknown length": (lambda s: s.uniform(T.lvector("size")), "its length is unknown: give ndim"),
     "ndim": (lambda s: s.uniform((2, 3), ndim=1), "ndim is 1, size has 2"),
     "parameter too wide": (lambda s: s.uniform((3,), low=np.zeros((2, 3))), "has 2 dimensions, the sample 1"),
-    "parameter of another length": (lambda s: s.uniform((3,), low=np.zeros(2)), "does not broadcast.*2 against 3"),
+    "parameter of another length": (
+        lambda s: s.uniform((3,), low=np.zeros(2)),
+        "does not broadcast.*2 against 3",
+    ),
     "scalar pvals": (lambda s: s.multinomial(n=1, pvals=0.5), "pvals"),
     "chances no vector": (lambda s: s.choice((2,), a=2, p=np.ones((2, 2))), "must be a vector"),
     "shuffled scalar": (lambda s: s.shuffle_row_elements(1.0), "rows to shuffle"),

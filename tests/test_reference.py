@@ -72,7 +72,9 @@ def _sums(**changes: object) -> ScanSpec:
     return dataclasses.replace(spec, **changes)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("keep", "rows"), [(None, slice(None)), (2, slice(-2, None)), (0, slice(0, 0)), (9, slice(None))])
+@pytest.mark.parametrize(
+    ("keep", "rows"), [(None, slice(None)), (2, slice(-2, None)), (0, slice(0, 0)), (9, slice(None))]
+)
 def test_keep(keep: int | None, rows: slice) -> None:
     u = np.arange(1.0, 5.0)
     s, d, done = run_scan(_sums(keep=(keep, None)), [np.asarray(4), u, np.zeros(1)])
@@ -100,7 +102,9 @@ def test_a_failing_step_says_where() -> None:
 def test_a_state_must_keep_its_shape() -> None:
     state = T.vector("state")
     grown, _ = scanlib.scan(lambda s: T.concatenate([s, s]), outputs_info=state, n_steps=2, name="grow")
-    with pytest.raises(UserError, match=r"scan 'grow', step 0: output 'state' has shape \(4,\), expected \(2,\)"):
+    with pytest.raises(
+        UserError, match=r"scan 'grow', step 0: output 'state' has shape \(4,\), expected \(2,\)"
+    ):
         evaluate([grown], {state: np.zeros(2)})
     mapped, _ = scanlib.scan(lambda n: T.zeros((n,)), sequences=T.arange(1, 3), name="ragged")
     with pytest.raises(UserError, match="scan 'ragged', step 1"):

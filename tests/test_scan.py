@@ -28,9 +28,13 @@ U = np.arange(6.0)
 def test_sequence_forms(form: str, mode: str) -> None:
     u = T.vector("u")
     given: Any = {
-        "variable": u, "list": [u], "tuple": (u,), "dict": dict(input=u), "dict with taps": dict(input=u, taps=0),
+        "variable": u,
+        "list": [u],
+        "tuple": (u,),
+        "dict": dict(input=u),
+        "dict with taps": dict(input=u, taps=0),
         "array": U,
-    }[form]  # fmt: skip
+    }[form]
     results, updates = scanlib.scan(lambda a: 2 * a, sequences=given)
     assert not updates
     np.testing.assert_array_equal(run(mode, [u], results, U), 2 * U)
@@ -38,7 +42,15 @@ def test_sequence_forms(form: str, mode: str) -> None:
 
 @pytest.mark.parametrize(
     ("taps", "first", "steps"),
-    [([-1], 1, 5), ([0], 0, 6), ([2], 0, 4), ([-2, 1], 2, 3), ([0, -1], 1, 5), ([1, 2], 0, 4), ([-3, -2], 3, 3)],
+    [
+        ([-1], 1, 5),
+        ([0], 0, 6),
+        ([2], 0, 4),
+        ([-2, 1], 2, 3),
+        ([0, -1], 1, 5),
+        ([1, 2], 0, 4),
+        ([-3, -2], 3, 3),
+    ],
 )
 @pytest.mark.parametrize("backwards", [False, True])
 def test_sequence_taps(taps: list[int], first: int, steps: int, backwards: bool, mode: str) -> None:
@@ -96,7 +108,9 @@ def test_no_steps_from_a_sequence_too_short_for_its_taps(mode: str) -> None:
 
 def test_matrix_sequence_and_state(mode: str) -> None:
     x, h, w = T.matrix("x"), T.vector("h"), T.matrix("w")
-    results, _ = scanlib.scan(lambda a, s, w: T.tanh(a + T.dot(s, w)), sequences=x, outputs_info=h, non_sequences=w)
+    results, _ = scanlib.scan(
+        lambda a, s, w: T.tanh(a + T.dot(s, w)), sequences=x, outputs_info=h, non_sequences=w
+    )
     rng = np.random.RandomState(0)
     xs, w0 = rng.randn(7, 3), rng.randn(3, 3)
     state, expected = np.zeros(3), []
@@ -125,7 +139,11 @@ def test_n_steps(steps: int, symbolic: bool, mode: str) -> None:
 def test_negative_n_steps_and_go_backwards(steps: int, backwards: bool, mode: str) -> None:
     u = T.vector("u")
     results, _ = scanlib.scan(
-        lambda a, s: 10 * s + a, sequences=u, outputs_info=np.float64(0), n_steps=steps, go_backwards=backwards
+        lambda a, s: 10 * s + a,
+        sequences=u,
+        outputs_info=np.float64(0),
+        n_steps=steps,
+        go_backwards=backwards,
     )
     order = U[::-1] if (steps < 0) != backwards else U
     total, expected = 0.0, []
@@ -153,9 +171,13 @@ def test_n_steps_larger_than_a_sequence_is_an_error(mode: str) -> None:
 def test_state_forms(form: str, mode: str) -> None:
     x = T.scalar("x")
     given: Any = {
-        "variable": x, "list": [x], "dict": dict(initial=x), "dict with taps": [dict(initial=x, taps=[-1])],
-        "array": np.asarray(2.0), "number": 2.0,
-    }[form]  # fmt: skip
+        "variable": x,
+        "list": [x],
+        "dict": dict(initial=x),
+        "dict with taps": [dict(initial=x, taps=[-1])],
+        "array": np.asarray(2.0),
+        "number": 2.0,
+    }[form]
     results, _ = scanlib.scan(lambda s: s * s, outputs_info=given, n_steps=3)
     np.testing.assert_array_equal(run(mode, [x], results, 2.0), [4, 16, 256])
 
@@ -237,17 +259,28 @@ def test_result_forms() -> None:
 
 @pytest.mark.parametrize(
     "form",
-    ["dict", "ordered", "pairs", "outputs and dict", "list and pairs", "outputs, dict, until", "dict and until"],
+    [
+        "dict",
+        "ordered",
+        "pairs",
+        "outputs and dict",
+        "list and pairs",
+        "outputs, dict, until",
+        "dict and until",
+    ],
 )
 def test_returned_updates(form: str, mode: str) -> None:
     u, k = T.vector("u"), scanlib.shared(3, name="k")
     more = until(T.ge(k, 100))
     returned: Any = {
-        "dict": lambda a: {k: k + 1}, "ordered": lambda a: OrderedDict([(k, k + 1)]),
-        "pairs": lambda a: [(k, k + 1)], "outputs and dict": lambda a: (a + k, {k: k + 1}),
+        "dict": lambda a: {k: k + 1},
+        "ordered": lambda a: OrderedDict([(k, k + 1)]),
+        "pairs": lambda a: [(k, k + 1)],
+        "outputs and dict": lambda a: (a + k, {k: k + 1}),
         "list and pairs": lambda a: ([a + k], [(k, k + 1)]),
-        "outputs, dict, until": lambda a: ([a + k], {k: k + 1}, more), "dict and until": lambda a: ({k: k + 1}, more),
-    }[form]  # fmt: skip
+        "outputs, dict, until": lambda a: ([a + k], {k: k + 1}, more),
+        "dict and until": lambda a: ({k: k + 1}, more),
+    }[form]
     results, updates = scanlib.scan(returned, sequences=u)
     assert list(updates) == [k]
     outputs = [] if results is None else [results]
@@ -366,7 +399,13 @@ def test_scan_checkpoints(steps: int, padding: bool, mode: str) -> None:
 def test_accepted_arguments_without_effect(mode: str) -> None:
     u = T.vector("u")
     results, _ = scanlib.scan(
-        fn=lambda a: a, sequences=u, truncate_gradient=3, mode="FAST_RUN", name="n", profile=True, allow_gc=False
+        fn=lambda a: a,
+        sequences=u,
+        truncate_gradient=3,
+        mode="FAST_RUN",
+        name="n",
+        profile=True,
+        allow_gc=False,
     )
     assert results.owner.params["spec"].truncate_gradient == 3
     np.testing.assert_array_equal(run(mode, [u], results, U), U)

@@ -1,4 +1,4 @@
-"""Mistakes in scans: each is a user error that names what is wrong, before anything runs where that is possible."""
+"""Mistakes in scans: each is a user error that names what is wrong, if possible before anything runs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,10 @@ MISTAKES: dict[str, tuple[Callable[[], Any], str]] = {
     "sequence without input": (lambda: scan(identity, sequences=dict(taps=[0])), "nothing to iterate over"),
     "empty taps": (lambda: scan(identity, sequences=dict(input=u, taps=[])), "`taps` is empty"),
     "tap twice": (lambda: scan(identity, sequences=dict(input=u, taps=[0, 0])), "stands twice"),
-    "tap no integer": (lambda: scan(identity, sequences=dict(input=u, taps=[0.5])), "taps must be integers, got 0.5"),
+    "tap no integer": (
+        lambda: scan(identity, sequences=dict(input=u, taps=[0.5])),
+        "taps must be integers, got 0.5",
+    ),
     "sequence shorter than its taps": (
         lambda: scan(lambda a, b: a, sequences=dict(input=np.zeros(3), taps=[-4, 0])),
         r"3 elements, its taps \[-4, 0\] need at least 4",
@@ -41,7 +44,10 @@ MISTAKES: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: scan(identity, outputs_info=dict(initial=u, taps=[1]), n_steps=2),
         r"outputs_info\[0\]: tap 1 of a state is not in the past",
     ),
-    "taps without initial": (lambda: scan(identity, outputs_info=dict(taps=[-1]), n_steps=2), "without `initial`"),
+    "taps without initial": (
+        lambda: scan(identity, outputs_info=dict(taps=[-1]), n_steps=2),
+        "without `initial`",
+    ),
     "initial too short": (
         lambda: scan(lambda a, b: a, outputs_info=dict(initial=np.zeros(1), taps=[-2, -1]), n_steps=2),
         "holds 1 steps, taps .* need 2",
@@ -50,49 +56,86 @@ MISTAKES: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: scan(lambda a, b: a, outputs_info=dict(initial=x, taps=[-2, -1]), n_steps=2),
         "'x' is .* needs a leading axis of 2 values",
     ),
-    "n_steps float": (lambda: scan(identity, outputs_info=x, n_steps=2.5), "n_steps must be an integer, got 2.5"),
-    "n_steps symbolic float": (lambda: scan(identity, outputs_info=x, n_steps=y), "'y' is float64.*integer scalar"),
+    "n_steps float": (
+        lambda: scan(identity, outputs_info=x, n_steps=2.5),
+        "n_steps must be an integer, got 2.5",
+    ),
+    "n_steps symbolic float": (
+        lambda: scan(identity, outputs_info=x, n_steps=y),
+        "'y' is float64.*integer scalar",
+    ),
     "n_steps vector": (
-        lambda: scan(identity, outputs_info=x, n_steps=T.lvector("n")), "'n' is int64.*integer scalar"
+        lambda: scan(identity, outputs_info=x, n_steps=T.lvector("n")),
+        "'n' is int64.*integer scalar",
     ),
     "n_steps more than a known length": (
-        lambda: scan(identity, sequences=np.zeros(3), n_steps=4), "has 3 steps, but 4 are to be run"
+        lambda: scan(identity, sequences=np.zeros(3), n_steps=4),
+        "has 3 steps, but 4 are to be run",
     ),
     "truncate_gradient": (lambda: scan(identity, sequences=u, truncate_gradient=0), "truncate_gradient"),
     "too few outputs": (
-        lambda: scan(lambda a, s: s, sequences=u, outputs_info=[x, None]), "returns 1 outputs, outputs_info has 2"
+        lambda: scan(lambda a, s: s, sequences=u, outputs_info=[x, None]),
+        "returns 1 outputs, outputs_info has 2",
     ),
-    "too many arguments": (lambda: scan(identity, sequences=[u, v]), r"called with 2 arguments \(u\[t\], v\[t\]\)"),
-    "output is no value": (lambda: scan(lambda a: object(), sequences=u), "output 0 of the step is no variable"),
+    "too many arguments": (
+        lambda: scan(identity, sequences=[u, v]),
+        r"called with 2 arguments \(u\[t\], v\[t\]\)",
+    ),
+    "output is no value": (
+        lambda: scan(lambda a: object(), sequences=u),
+        "output 0 of the step is no variable",
+    ),
     "dtype drift": (
         lambda: scan(lambda a, s: s + a, sequences=u, outputs_info=f32),
-        r"output 0 .* is float64.*'f32\[t-1\]' is float32.*first operation that makes it so is add\(.*'float32'",
+        r"output 0 .* is float64.*'f32\[t-1\]' is float32.*first operation that makes it so is "
+        r"add\(.*'float32'",
     ),
     "ndim drift": (
-        lambda: scan(lambda s: T.stack([s, s]), outputs_info=x, n_steps=2), r"'x\[t-1\]' is float64\(\).*stack"
+        lambda: scan(lambda s: T.stack([s, s]), outputs_info=x, n_steps=2),
+        r"'x\[t-1\]' is float64\(\).*stack",
     ),
     "shape drift": (
-        lambda: scan(lambda s: T.concatenate([s, s]), outputs_info=np.zeros(2), n_steps=2), "axis 0 changes from 2 to 4"
+        lambda: scan(lambda s: T.concatenate([s, s]), outputs_info=np.zeros(2), n_steps=2),
+        "axis 0 changes from 2 to 4",
     ),
     "number whose step gives another kind": (
-        lambda: scan(lambda s: T.cast(s, "int32") * 1, outputs_info=0.5, n_steps=2), "is int32.*is float64"
+        lambda: scan(lambda s: T.cast(s, "int32") * 1, outputs_info=0.5, n_steps=2),
+        "is int32.*is float64",
     ),
     "shared updated twice": (
-        lambda: scan(lambda: [(k, k + 1), (k, k + 2)], n_steps=2), "updates shared variable 'k' twice"
+        lambda: scan(lambda: [(k, k + 1), (k, k + 2)], n_steps=2),
+        "updates shared variable 'k' twice",
     ),
-    "shared update of another dtype": (lambda: scan(lambda: {k: k * 1.5}, n_steps=2), "'k' is float64.*expected int64"),
-    "until of a vector": (lambda: scan(lambda a: (a, until(u > a)), sequences=u), "until: the condition is .*scalar"),
-    "two until": (lambda: scan(lambda a: (until(a > 1), until(a > 2)), sequences=u), "two `until` conditions"),
-    "strict": (lambda: scan(lambda a: a * x, sequences=u, strict=True), "variable 'x'.*add it to non_sequences"),
+    "shared update of another dtype": (
+        lambda: scan(lambda: {k: k * 1.5}, n_steps=2),
+        "'k' is float64.*expected int64",
+    ),
+    "until of a vector": (
+        lambda: scan(lambda a: (a, until(u > a)), sequences=u),
+        "until: the condition is .*scalar",
+    ),
+    "two until": (
+        lambda: scan(lambda a: (until(a > 1), until(a > 2)), sequences=u),
+        "two `until` conditions",
+    ),
+    "strict": (
+        lambda: scan(lambda a: a * x, sequences=u, strict=True),
+        "variable 'x'.*add it to non_sequences",
+    ),
     "strict shared": (lambda: scan(lambda a: a * k, sequences=u, strict=True), "shared variable 'k'"),
     "strict hidden in an expression": (
-        lambda: scan(lambda a, c: a * c * T.exp(y), sequences=u, non_sequences=x, strict=True), "variable 'y'"
+        lambda: scan(lambda a, c: a * c * T.exp(y), sequences=u, non_sequences=x, strict=True),
+        "variable 'y'",
     ),
-    "update of no shared variable": (lambda: scan(lambda a: (a, {x: a}), sequences=u), "expected a shared variable"),
+    "update of no shared variable": (
+        lambda: scan(lambda a: (a, {x: a}), sequences=u),
+        "expected a shared variable",
+    ),
     "checkpoints of mapped outputs": (
-        lambda: scanlib.scan_checkpoints(identity, u, outputs_info=[None]), "initial value with the one tap -1"
+        lambda: scanlib.scan_checkpoints(identity, u, outputs_info=[None]),
+        "initial value with the one tap -1",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)

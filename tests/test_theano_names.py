@@ -90,7 +90,7 @@ def test_the_guide_on_a_recurrent_network(mode: str) -> None:
         y_t = T.dot(h_t, W_out)
         return h_t, y_t
 
-    [h, y], _ = theano.scan(step, sequences=u, outputs_info=[h0, None], non_sequences=[W, W_in, W_out])
+    [_, y], _ = theano.scan(step, sequences=u, outputs_info=[h0, None], non_sequences=[W, W_in, W_out])
     error = ((y - t) ** 2).sum()
     gW, gW_in, gW_out = T.grad(error, [W, W_in, W_out])
     fn = theano.function(
@@ -107,13 +107,19 @@ def test_the_guide_on_a_recurrent_network(mode: str) -> None:
 def test_jacobian_and_hessian_by_scan(mode: str) -> None:
     x = T.dvector("x")
     y = x**2
-    J, updates = theano.scan(lambda i, y, x: T.grad(y[i], x), sequences=T.arange(y.shape[0]), non_sequences=[y, x])
+    J, updates = theano.scan(
+        lambda i, y, x: T.grad(y[i], x), sequences=T.arange(y.shape[0]), non_sequences=[y, x]
+    )
     f = theano.function([x], J, updates=updates, mode=mode)
     np.testing.assert_array_equal(f([4, 4]), [[8, 0], [0, 8]])
     cost = (x**3).sum()
     gy = T.grad(cost, x)
-    H, updates = theano.scan(lambda i, gy, x: T.grad(gy[i], x), sequences=T.arange(gy.shape[0]), non_sequences=[gy, x])
-    np.testing.assert_array_equal(theano.function([x], H, updates=updates, mode=mode)([4, 2]), [[24, 0], [0, 12]])
+    H, updates = theano.scan(
+        lambda i, gy, x: T.grad(gy[i], x), sequences=T.arange(gy.shape[0]), non_sequences=[gy, x]
+    )
+    np.testing.assert_array_equal(
+        theano.function([x], H, updates=updates, mode=mode)([4, 2]), [[24, 0], [0, 12]]
+    )
 
 
 def test_logistic_regression(mode: str) -> None:
@@ -152,15 +158,19 @@ def test_printing() -> None:
 def test_import_is_quick_and_light(tmp_path: Path) -> None:
     """Processor time with cached bytecode, so that a busy machine does not matter."""
     code = (
-        "import time, sys, numpy; start = time.process_time(); import scanlib; taken = time.process_time() - start;"
-        "heavy = {'llvmlite', 'cupy', 'scipy', 'matplotlib', 'jax', 'torch'} & {m.split('.')[0] for m in sys.modules};"
+        "import time, sys, numpy; start = time.process_time(); import scanlib; taken = time.process_time() "
+        "- start;"
+        "heavy = {'llvmlite', 'cupy', 'scipy', 'matplotlib', 'jax', 'torch'} & {m.split('.')[0] for m in "
+        "sys.modules};"
         "assert not heavy, heavy; print(taken)"
     )
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     environment["PYTHONPYCACHEPREFIX"] = str(tmp_path)
     times = []
     for _ in range(4):
-        run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+        run = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+        )
         times.append(float(run.stdout))
     assert min(times) < 0.2
 

@@ -63,7 +63,9 @@ def test_one_function_runs_every_length(steps: int, mode: str) -> None:
     np.testing.assert_allclose(f(np.full(3, 1.01), max(steps, 1)), 1.01 ** max(steps, 1))
     x = T.dvector("x")
     sums, _ = scanlib.scan(lambda a, s: s + a, sequences=x, outputs_info=np.float64(0))
-    np.testing.assert_allclose(scanlib.function([x], sums, mode=mode)(np.ones(steps)), np.arange(1, steps + 1))
+    np.testing.assert_allclose(
+        scanlib.function([x], sums, mode=mode)(np.ones(steps)), np.arange(1, steps + 1)
+    )
 
 
 def test_triangular_numbers(mode: str) -> None:
@@ -104,7 +106,11 @@ def test_set_subtensor_in_a_step(mode: str) -> None:
 def _gibbs(form: str, mode: str) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.RandomState(7)
     w, bvis, bhid = rng.randn(4, 3), rng.randn(4), rng.randn(3)
-    W, B, C = scanlib.shared(w, name="W"), scanlib.shared(bvis, name="bvis"), scanlib.shared(bhid, name="bhid")
+    W, B, C = (
+        scanlib.shared(w, name="W"),
+        scanlib.shared(bvis, name="bvis"),
+        scanlib.shared(bhid, name="bhid"),
+    )
     trng = T.shared_randomstreams.RandomStreams(1234)
 
     def step(vsample: object, *weights: object) -> object:
@@ -172,9 +178,7 @@ def test_until(mode: str) -> None:
         non_sequences=max_value,
         n_steps=1024,
     )
-    np.testing.assert_array_equal(
-        scanlib.function([max_value], values, mode=mode)(45), [2, 4, 8, 16, 32, 64]
-    )
+    np.testing.assert_array_equal(scanlib.function([max_value], values, mode=mode)(45), [2, 4, 8, 16, 32, 64])
 
 
 def test_updates_passed_and_not_passed(mode: str) -> None:

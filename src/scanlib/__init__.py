@@ -1,6 +1,6 @@
 """scanlib: compiled, differentiable, memory-frugal sequential loops.
 
-Theano's names stand here, so that `import scanlib as theano` is enough for a program written for `theano.scan`.
+Theano's names stand here: `import scanlib as theano` is enough for a program written for `theano.scan`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .printing import debugprint, pp, pprint
 from .scan import OrderedUpdates, foldl, foldr, map, reduce, scan
 from .scan_checkpoints import scan_checkpoints
 from .shared import shared
-from .tensor import shared_randomstreams as _shared_randomstreams
+from .tensor import shared_randomstreams as shared_randomstreams
 from .tensor.types import as_tensor_variable
 
 if TYPE_CHECKING:
@@ -29,7 +29,17 @@ _LAZY = {
     "grad": "gradient", "Rop": "gradient", "Lop": "gradient", "jacobian": "gradient", "hessian": "gradient",
     "hessian_vector_product": "gradient", "dot": "tensor",
 }  # fmt: skip
-_LAZY_MODULES = ("gradient", "ifelse", "random", "sandbox", "gof", "compile", "reference", "tutorial", "export")
+_LAZY_MODULES = (
+    "gradient",
+    "ifelse",
+    "random",
+    "sandbox",
+    "gof",
+    "compile",
+    "reference",
+    "tutorial",
+    "export",
+)
 
 
 def __getattr__(name: str) -> Any:
@@ -50,7 +60,34 @@ def __dir__() -> list[str]:
 
 
 __all__ = [
-    "Constant", "Function", "In", "Lop", "Mode", "OrderedUpdates", "Out", "Param", "Rop", "SharedVariable", "Variable",
-    "as_tensor_variable", "config", "debugprint", "errors", "foldl", "foldr", "function", "grad", "map", "pp",
-    "pprint", "printing", "reduce", "scan", "scan_checkpoints", "scan_module", "scan_utils", "shared", "tensor",
-]  # fmt: skip
+    "Constant",
+    "Function",
+    "In",
+    "Lop",
+    "Mode",
+    "OrderedUpdates",
+    "Out",
+    "Param",
+    "Rop",
+    "SharedVariable",
+    "Variable",
+    "as_tensor_variable",
+    "config",
+    "debugprint",
+    "errors",
+    "foldl",
+    "foldr",
+    "function",
+    "grad",
+    "map",
+    "pp",
+    "pprint",
+    "printing",
+    "reduce",
+    "scan",
+    "scan_checkpoints",
+    "scan_module",
+    "scan_utils",
+    "shared",
+    "tensor",
+]

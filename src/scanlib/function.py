@@ -1,4 +1,4 @@
-"""`function`: a graph made callable; and the callable itself, which converts arguments and applies updates."""
+"""`function` makes a graph callable; `Function` is the callable: converts arguments, applies updates."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Convert = Callable[[int, Any], np.ndarray]
 class Program:
     """A function before it is compiled: its graph and how arguments, results and shared variables line up.
 
-    The inputs of `graph` are the arguments, then `reads`; its outputs the results, then the values of `writes`.
+    The inputs of `graph` are the arguments, then `reads`; its outputs the results, then the new `writes`.
     """
 
     graph: FunctionGraph
@@ -120,7 +120,10 @@ class Function:
         self._careful = any(a.strict or _has_static_dims(a.variable) for a in program.arguments)
         self._run = _compile(program, self._convert) if run is None else run
         # Whether the runner alone is the whole call.
-        self._direct = not (self._careful or self._containers or self._targets) and self._form in ("one", "list")
+        self._direct = not (self._careful or self._containers or self._targets) and self._form in (
+            "one",
+            "list",
+        )
 
     @property
     def inputs(self) -> tuple[Variable, ...]:
@@ -161,7 +164,8 @@ class Function:
             isinstance(value, np.ndarray) and value.dtype.name == argument.variable.dtype
         ):
             raise UserTypeError(
-                f"{self.name}: strict input '{label}' must be an array of {argument.variable.type}, got {value!r:.60}"
+                f"{self.name}: strict input '{label}' must be an array of {argument.variable.type}, got "
+                f"{value!r:.60}"
             )
         type, downcast = argument.variable.type, bool(argument.allow_downcast)
         array = convert_value(value, type, label, copy=False, allow_downcast=downcast)
@@ -177,7 +181,9 @@ class Function:
         positions = {a.name: i for i, a in enumerate(self._arguments) if a.name is not None}
         for key, value in kwargs.items():
             if key not in positions:
-                raise UserTypeError(f"{self.name}: no input is named '{key}'; the inputs are {self._signature()}")
+                raise UserTypeError(
+                    f"{self.name}: no input is named '{key}'; the inputs are {self._signature()}"
+                )
             if bound[positions[key]] is not missing:
                 raise UserTypeError(f"{self.name}: input '{key}' was given twice, by position and by name")
             bound[positions[key]] = value
@@ -186,12 +192,17 @@ class Function:
                 default = self._arguments[i].default
                 if default is None:
                     label = self._arguments[i].name or f"number {i}"
-                    raise UserTypeError(f"{self.name}: input '{label}' is missing; the inputs are {self._signature()}")
+                    raise UserTypeError(
+                        f"{self.name}: input '{label}' is missing; the inputs are {self._signature()}"
+                    )
                 bound[i] = default.container[0]
         return tuple(bound)
 
     def _signature(self) -> str:
-        return ", ".join(f"{a.name or describe(a.variable)}: {a.variable.type}" for a in self._arguments) or "none"
+        return (
+            ", ".join(f"{a.name or describe(a.variable)}: {a.variable.type}" for a in self._arguments)
+            or "none"
+        )
 
     def copy(
         self,
@@ -223,7 +234,7 @@ class Function:
 
     @property
     def peak_bytes(self) -> int | None:
-        """Most bytes its buffers held at once, results included, in the last calls; None for the interpreter."""
+        """Most bytes its buffers held at once in the last calls, results included; None if interpreted."""
         made = getattr(self._run, "specialisations", None)
         return None if made is None else max((e.last_peak_bytes for _, e in made), default=0)
 
@@ -252,7 +263,7 @@ def _unpickle(
     mode: str,
     name: str,
 ) -> Function:
-    """The inverse of Function.__reduce__: shared variables come with their values, kernels are compiled anew."""
+    """The inverse of __reduce__: shared variables come with their values, kernels are compiled anew."""
     n = len(arguments)
     made = tuple(Argument(v, *a) for v, a in zip(fg.inputs, arguments))
     reads = tuple(v for v in fg.inputs[n:] if isinstance(v, SharedVariable))

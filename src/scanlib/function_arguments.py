@@ -107,9 +107,15 @@ def as_update(variable: SharedVariable, value: Any, what: str) -> Variable:
     weak = isinstance(value, (int, float)) and not isinstance(value, np.generic)
     new = as_tensor_variable(np.asarray(value).astype(variable.dtype) if weak else value)
     if weak and new.data != value:  # type: ignore[attr-defined]
-        raise UserTypeError(f"{what}: {value!r} does not fit the dtype {variable.dtype} of '{describe(variable)}'")
+        raise UserTypeError(
+            f"{what}: {value!r} does not fit the dtype {variable.dtype} of '{describe(variable)}'"
+        )
     if new.dtype != variable.dtype or new.ndim != variable.ndim:
-        fix = f"T.cast(…, '{variable.dtype}')" if new.ndim == variable.ndim else f"reshape it to {variable.ndim}-d"
+        fix = (
+            f"T.cast(…, '{variable.dtype}')"
+            if new.ndim == variable.ndim
+            else f"reshape it to {variable.ndim}-d"
+        )
         raise UserTypeError(
             f"{what}: the new value of shared variable '{describe(variable)}' is {new.type}, expected "
             f"{variable.type} as the variable itself: {fix}"
@@ -129,12 +135,14 @@ def _arguments(inputs: Any, allow_downcast: bool | None, strict: bool) -> list[t
         spec = given if isinstance(given, In) else In(given) if isinstance(given, Variable) else None
         if spec is None:
             raise UserTypeError(
-                f"function: input {position} is a {type(given).__name__}, expected a symbolic variable or an In"
+                f"function: input {position} is a {type(given).__name__}, expected a symbolic variable or "
+                "an In"
             )
         if isinstance(spec.variable, (SharedVariable, Constant)):
             kind = "a shared variable" if isinstance(spec.variable, SharedVariable) else "a constant"
             raise UserTypeError(
-                f"function: input '{describe(spec.variable)}' is {kind}: it has a value already; use `givens` to replace it"
+                f"function: input '{describe(spec.variable)}' is {kind}: it has a value already; use "
+                "`givens` to replace it"
             )
         downcast = allow_downcast if spec.allow_downcast is None else spec.allow_downcast
         default = _default(spec, downcast)
@@ -150,7 +158,9 @@ def _default(spec: In, allow_downcast: bool | None) -> SharedVariable | None:
     from .values import convert_value
 
     name = f"default value of '{describe(spec.variable)}'"
-    value = convert_value(spec.value, spec.variable.type, name, copy=True, allow_downcast=bool(allow_downcast))
+    value = convert_value(
+        spec.value, spec.variable.type, name, copy=True, allow_downcast=bool(allow_downcast)
+    )
     return SharedVariable(value, spec.name, spec.variable.type.shape)
 
 
@@ -158,7 +168,9 @@ def _refuse_duplicates(variables: Sequence[Variable]) -> None:
     seen: set[int] = set()
     for v in variables:
         if id(v) in seen:
-            raise UserValueError(f"function: variable '{describe(v)}' stands twice among the inputs; list it once")
+            raise UserValueError(
+                f"function: variable '{describe(v)}' stands twice among the inputs; list it once"
+            )
         seen.add(id(v))
 
 
@@ -205,7 +217,10 @@ def _givens(givens: Any) -> dict[Variable, Variable]:
 
 
 def _default_updates(
-    targets: Sequence[Variable], updates: dict[SharedVariable, Variable], inputs: Sequence[Variable], skip: Any
+    targets: Sequence[Variable],
+    updates: dict[SharedVariable, Variable],
+    inputs: Sequence[Variable],
+    skip: Any,
 ) -> dict[SharedVariable, Variable]:
     """Add the default updates of every shared variable that is read, found until nothing new appears."""
     if skip is True:
@@ -216,7 +231,12 @@ def _default_updates(
         found: list[Variable] = []
         for v in roots(pending, inputs):
             new = default_update_of(v)
-            if isinstance(v, SharedVariable) and new is not None and v not in updates and id(v) not in skipped:
+            if (
+                isinstance(v, SharedVariable)
+                and new is not None
+                and v not in updates
+                and id(v) not in skipped
+            ):
                 updates[v] = as_update(v, new, "default update")
                 found.append(updates[v])
         pending = found
@@ -276,4 +296,14 @@ def _check_unused(arguments: Sequence[Argument], targets: Sequence[Variable], po
         warnings.warn(message, stacklevel=4)
 
 
-__all__ = ["In", "Out", "Param", "Argument", "FunctionArguments", "Results", "as_update", "normalise", "pairs_of"]
+__all__ = [
+    "Argument",
+    "FunctionArguments",
+    "In",
+    "Out",
+    "Param",
+    "Results",
+    "as_update",
+    "normalise",
+    "pairs_of",
+]

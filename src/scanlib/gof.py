@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+from . import graph as _graph
 from .graph import Apply, Constant, Variable
-from .graph import roots as _roots
 
 
-class utils:  # noqa: N801
+class utils:
     """Theano's `gof.utils`."""
 
     class MethodNotDefined(Exception):
         """Never raised here; programs catch it."""
 
 
-class graph:  # noqa: N801
+class graph:
     """Theano's `gof.graph`."""
 
     Apply, Constant, Variable = Apply, Constant, Variable
 
     @staticmethod
-    def inputs(variables: list[Variable]) -> list[Variable]:
+    def inputs(variables: list[_graph.Variable]) -> list[_graph.Variable]:
         """The variables without owner that `variables` are built from."""
-        return _roots(variables)
+        return _graph.roots(variables)
 
 
 __all__ = ["Apply", "Constant", "Variable", "graph", "utils"]

@@ -45,13 +45,18 @@ def record(inputs: Sequence[Variable], outputs: Sequence[Variable]) -> GraphReco
     nodes: list[NodeRecord] = []
     for node in toposort(outputs, inputs):
         names = tuple(v.name for v in node.outputs)
-        nodes.append(NodeRecord(node.op.name, tuple(position[id(v)] for v in node.inputs), dict(node.params), names))
+        nodes.append(
+            NodeRecord(node.op.name, tuple(position[id(v)] for v in node.inputs), dict(node.params), names)
+        )
         for v in node.outputs:
             # An output that is an input of the graph keeps its leaf.
             position.setdefault(id(v), count)
             count += 1
     return GraphRecord(
-        tuple(leaves), tuple(nodes), tuple(position[id(v)] for v in inputs), tuple(position[id(v)] for v in outputs)
+        tuple(leaves),
+        tuple(nodes),
+        tuple(position[id(v)] for v in inputs),
+        tuple(position[id(v)] for v in outputs),
     )
 
 

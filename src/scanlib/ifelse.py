@@ -1,4 +1,4 @@
-"""`ifelse(condition, then, otherwise)`: only the chosen branch is computed.  The module itself is callable too."""
+"""`ifelse(condition, then, otherwise)`: computes only the chosen branch.  The module is callable too."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from .tensor.types import as_operands, as_tensor_variable
 def ifelse(condition: Any, then_branch: Any, else_branch: Any, name: str | None = None) -> Any:
     """`then_branch` where the scalar `condition` is true (not 0), else `else_branch`.
 
-    The branches are values, or lists of as many values each; a list gives a list.  Values that stand in the same
-    place must have the same dtype and number of dimensions; shapes may differ.
+    The branches are values, or lists of as many values each; a list gives a list.  Values that stand in the
+    same place must have the same dtype and number of dimensions; shapes may differ.
     """
     chosen = as_tensor_variable(condition)
     if chosen.ndim:
         raise UserTypeError(
-            f"ifelse: condition '{describe(chosen)}' is {chosen.type}, expected a scalar; use T.switch to choose "
+            f"ifelse: condition '{describe(chosen)}' is {chosen.type}, expected a scalar; use T.switch to "
+            "choose "
             "element by element"
         )
     if chosen.dtype != "bool":

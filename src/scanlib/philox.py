@@ -101,9 +101,11 @@ def _quantile(u: float, n: int, p: float) -> int:
 
 
 def random_integers(state: np.ndarray, low: Any, high: Any, size: tuple[int, ...], dtype: str) -> Any:
-    """low + floor(word (high - low + 1) / 2^64): every value within 2^-64 (high - low + 1) of equally likely."""
+    """low + floor(word (high - low + 1) / 2^64): all equally likely to within 2^-64 (high - low + 1)."""
     count = int(np.prod(size, dtype=np.int64))
     lows, highs = np.broadcast_to(low, size), np.broadcast_to(high, size)
     numbers = words(state, count)
-    made = [int(a) + (int(w) * (int(b) - int(a) + 1) >> 64) for w, a, b in zip(numbers, lows.flat, highs.flat)]
+    made = [
+        int(a) + (int(w) * (int(b) - int(a) + 1) >> 64) for w, a, b in zip(numbers, lows.flat, highs.flat)
+    ]
     return advanced(state, count), np.array(made, np.int64).reshape(size).astype(dtype)

@@ -40,7 +40,9 @@ class _Tree:
         known = id(v) in self.ids
         letter = self.ids.setdefault(id(v), _letters(len(self.ids)))
         type_text = f" <{v.type}>" if self.print_type else ""
-        self.lines.append(f"{indent}{self._title(v)} [id {letter}]{type_text}{' …' if known and v.owner else ''}")
+        self.lines.append(
+            f"{indent}{self._title(v)} [id {letter}]{type_text}{' …' if known and v.owner else ''}"
+        )
         if known or v.owner is None or (self.depth >= 0 and level >= self.depth):
             return
         spec = v.owner.params.get("spec")

@@ -1,7 +1,7 @@
-"""Random streams: `RandomStreams` (draw for draw numpy.random.RandomState) and `PhiloxStreams` (counter-based).
+"""Random streams: `RandomStreams` (draw for draw NumPy's RandomState) and `PhiloxStreams` (counter-based).
 
-Every draw made in Python owns a shared variable with its state, which functions and scans advance by themselves:
-the state has a default update.
+Every draw made in Python owns a shared variable with its state, which functions and scans advance by
+themselves: the state has a default update.
 """
 
 from __future__ import annotations
@@ -52,7 +52,9 @@ def _dims(size: Any, ndim: int | None, parameters: Sequence[Variable]) -> list[V
         if length is None:
             length = ndim
         if length is None or size.ndim != 1:
-            raise UserTypeError(f"random draw: size '{describe(size)}' is {size.type}; its length is unknown: give ndim")
+            raise UserTypeError(
+                f"random draw: size '{describe(size)}' is {size.type}; its length is unknown: give ndim"
+            )
         size = [size[i] for i in range(length)]
     dims = [as_tensor_variable(d) for d in size]
     for d in dims:
@@ -93,25 +95,45 @@ class _Streams:
         vars(sample).update(rng=state, update=(state, after))
         return sample
 
-    def _draw(self, name: str, parameters: Sequence[Any], size: Any, ndim: int | None, dtype: Any) -> Variable:
+    def _draw(
+        self, name: str, parameters: Sequence[Any], size: Any, ndim: int | None, dtype: Any
+    ) -> Variable:
         given = [_parameter(p) for p in parameters]
         row: Op = getattr(rows, f"{self.prefix}_{name}")
         return self.gen(row, *given, *_dims(size, ndim, given), dtype=check_dtype(dtype))
 
     def uniform(
-        self, size: Any = None, low: Any = 0.0, high: Any = 1.0, ndim: int | None = None, dtype: Any = None, **_: Any
+        self,
+        size: Any = None,
+        low: Any = 0.0,
+        high: Any = 1.0,
+        ndim: int | None = None,
+        dtype: Any = None,
+        **_: Any,
     ) -> Variable:
         """Uniform in [low, high)."""
         return self._draw("uniform", (low, high), size, ndim, dtype or config.floatX)
 
     def normal(
-        self, size: Any = None, avg: Any = 0.0, std: Any = 1.0, ndim: int | None = None, dtype: Any = None, **_: Any
+        self,
+        size: Any = None,
+        avg: Any = 0.0,
+        std: Any = 1.0,
+        ndim: int | None = None,
+        dtype: Any = None,
+        **_: Any,
     ) -> Variable:
         """Normal with mean `avg` and standard deviation `std`."""
         return self._draw("normal", (avg, std), size, ndim, dtype or config.floatX)
 
     def binomial(
-        self, size: Any = None, n: Any = 1, p: Any = 0.5, ndim: int | None = None, dtype: Any = "int64", **_: Any
+        self,
+        size: Any = None,
+        n: Any = 1,
+        p: Any = 0.5,
+        ndim: int | None = None,
+        dtype: Any = "int64",
+        **_: Any,
     ) -> Variable:
         """Number of successes in `n` trials of probability `p`."""
         return self._draw("binomial", (n, p), size, ndim, dtype)
@@ -154,11 +176,15 @@ class RandomStreams(_Streams):
                 return state
         raise KeyError(item)
 
-    def poisson(self, size: Any = None, lam: Any = 1.0, ndim: int | None = None, dtype: Any = "int64") -> Variable:
+    def poisson(
+        self, size: Any = None, lam: Any = 1.0, ndim: int | None = None, dtype: Any = "int64"
+    ) -> Variable:
         """Poisson with mean `lam`."""
         return self._draw("poisson", (lam,), size, ndim, dtype)
 
-    def exponential(self, size: Any = None, scale: Any = 1.0, ndim: int | None = None, dtype: Any = None) -> Variable:
+    def exponential(
+        self, size: Any = None, scale: Any = 1.0, ndim: int | None = None, dtype: Any = None
+    ) -> Variable:
         """Exponential with mean `scale`."""
         return self._draw("exponential", (scale,), size, ndim, dtype or config.floatX)
 
@@ -175,10 +201,18 @@ class RandomStreams(_Streams):
         return self._draw("beta", (a, b), size, ndim, dtype or config.floatX)
 
     def multinomial(
-        self, size: Any = None, n: Any = 1, pvals: Any = (0.5, 0.5), ndim: int | None = None, dtype: Any = "int64"
+        self,
+        size: Any = None,
+        n: Any = 1,
+        pvals: Any = (0.5, 0.5),
+        ndim: int | None = None,
+        dtype: Any = "int64",
     ) -> Variable:
         """Counts of `n` draws among the kinds of `pvals` (last axis); shape size + (kinds,)."""
-        count, chances = _parameter(n), _parameter(np.asarray(pvals) if isinstance(pvals, (list, tuple)) else pvals)
+        count, chances = (
+            _parameter(n),
+            _parameter(np.asarray(pvals) if isinstance(pvals, (list, tuple)) else pvals),
+        )
         if size is None:
             leading = [count] if chances.ndim < 2 else [count, chances[..., 0]]
             dims = _dims(None, ndim, leading)
@@ -186,7 +220,9 @@ class RandomStreams(_Streams):
             dims = _dims(size, ndim, ())
         return self.gen(rows.mt_multinomial, count, chances, *dims, dtype=check_dtype(dtype))
 
-    def permutation(self, size: Any = None, n: Any = 1, ndim: int | None = None, dtype: Any = "int64") -> Variable:
+    def permutation(
+        self, size: Any = None, n: Any = 1, ndim: int | None = None, dtype: Any = "int64"
+    ) -> Variable:
         """Permutations of 0 … n-1 along a last axis; shape size + (n,)."""
         dims = [*_dims(size, ndim, ()), *_dims([n], None, ())]
         return self.gen(rows.mt_permutation, *dims, dtype=check_dtype(dtype))
@@ -215,8 +251,8 @@ class RandomStreams(_Streams):
             count = count if count.dtype == "int64" else cast(count, "int64")
             index = self.gen(rows.mt_choice, count, *dims, dtype=dtype, replace=bool(replace))
         else:
-            index = self.gen(rows.mt_choice_p, _parameter(np.asarray(p) if isinstance(p, (list, tuple)) else p), *dims,
-                             dtype=dtype, replace=bool(replace))  # fmt: skip
+            chances = _parameter(np.asarray(p) if isinstance(p, (list, tuple)) else p)
+            index = self.gen(rows.mt_choice_p, chances, *dims, dtype=dtype, replace=bool(replace))
         return index if values.ndim == 0 else values[index]
 
 

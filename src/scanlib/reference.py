@@ -87,7 +87,9 @@ def apply(node: Apply, known: Values) -> list[np.ndarray]:
         raise
     except (ValueError, IndexError, ArithmeticError, np.linalg.LinAlgError) as error:
         kind = errors.UserIndexError if isinstance(error, IndexError) else UserValueError
-        raise kind(f"{node.op.name}({', '.join(_shown(v, a) for v, a in zip(node.inputs, arrays))}): {error}") from error
+        raise kind(
+            f"{node.op.name}({', '.join(_shown(v, a) for v, a in zip(node.inputs, arrays))}): {error}"
+        ) from error
     results = made if isinstance(made, tuple) else (made,)
     if len(results) != len(node.outputs):
         raise InternalError(f"{node.op.name} gave {len(results)} results, {len(node.outputs)} were declared")
@@ -145,12 +147,15 @@ def _step(spec: ScanSpec, t: int, inputs: Sequence[np.ndarray]) -> list[np.ndarr
 
 def _drift(spec: ScanSpec, t: int, label: str, expected: tuple[int, ...], got: tuple[int, ...]) -> str:
     return (
-        f"scan '{spec.name}', step {t}: output '{label}' has shape {got}, expected {expected} as in the step before; "
+        f"scan '{spec.name}', step {t}: output '{label}' has shape {got}, expected {expected} as in the "
+        "step before; "
         "every step must give the same shape"
     )
 
 
-def _stack(spec: ScanSpec, traces: list[list[np.ndarray]], empty: Sequence[tuple[int, ...]]) -> Iterator[np.ndarray]:
+def _stack(
+    spec: ScanSpec, traces: list[list[np.ndarray]], empty: Sequence[tuple[int, ...]]
+) -> Iterator[np.ndarray]:
     for k, (trace, keep) in enumerate(zip(traces, spec.keep)):
         kept = trace if keep is None else trace[len(trace) - min(keep, len(trace)) :]
         row = trace[0].shape if trace else empty[k]
@@ -170,4 +175,4 @@ def _empty_rows(spec: ScanSpec, arrays: Sequence[np.ndarray]) -> list[tuple[int,
         return [tuple(0 if d is None else d for d in v.type.shape) for v in spec.outputs]
 
 
-__all__ = ["evaluate", "run_scan", "StepError"]
+__all__ = ["StepError", "evaluate", "run_scan"]

@@ -29,7 +29,7 @@ class OrderedUpdates(dict[SharedVariable, Variable]):
             raise UserValueError(f"updates: shared variable '{describe(key)}' is updated twice")
         super().__setitem__(key, value)
 
-    def update(self, pairs: Any = (), **named: Any) -> None:  # type: ignore[override]
+    def update(self, pairs: Any = (), **named: Any) -> None:
         for key, value in pairs.items() if isinstance(pairs, Mapping) else pairs:
             self[key] = value
 
@@ -61,12 +61,12 @@ def scan(
 ) -> tuple[Any, OrderedUpdates]:
     """The loop `outputs[t] = fn(sequences[t], outputs[t-1], …, non_sequences)`, as a symbolic value.
 
-    fn             called once, on symbolic step inputs: sequences (taps in the order given), states (taps in the
-                   order given), non-sequences.  Returns outputs, updates {shared: new value}, `until(condition)`,
-                   or a tuple of these
+    fn             called once, on symbolic step inputs: sequences (taps in the order given), states (taps in
+                   the order given), non-sequences.  Returns outputs, updates {shared: new value},
+                   `until(condition)`, or a tuple of these
     sequences      variable, list, or dict(input=…, taps=[…]); iterated over the leading axis, to the shortest
-    outputs_info   per output: None (mapped), the value before step 0, or dict(initial=…, taps=[…]) with a leading
-                   axis that covers the deepest tap, oldest first
+    outputs_info   per output: None (mapped), the value before step 0, or dict(initial=…, taps=[…]) with a
+                   leading axis that covers the deepest tap, oldest first
     non_sequences  values passed to every step; what the step uses without being passed them is found
     n_steps        int or integer scalar; negative runs backwards
     truncate_gradient   the gradient goes back this many steps; -1 all
@@ -173,8 +173,8 @@ def _shortest(sequences: Sequence[SequenceArgument]) -> Variable:
     if known:
         lengths.append(Constant(np.asarray(min(known), "int64")))
     steps = lengths[0]
-    for length in lengths[1:]:
-        steps = minimum(steps, length)
+    for other in lengths[1:]:
+        steps = minimum(steps, other)
     return steps
 
 

@@ -129,7 +129,8 @@ def _output(entry: Any, position: int, name: str) -> OutputArgument:
     if value is None:
         if given.get("taps") is not None:
             raise UserValueError(
-                f"{what}: taps {given['taps']!r} were given without `initial`: the values before step 0 are missing"
+                f"{what}: taps {given['taps']!r} were given without `initial`: the values before step 0 "
+                "are missing"
             )
         return OutputArgument(None)
     taps = _taps(given.get("taps"), -1, what)
@@ -147,7 +148,8 @@ def _check_cover(state: OutputArgument, what: str) -> None:
     assert initial is not None
     if initial.ndim == 0:
         raise UserTypeError(
-            f"{what}: initial value '{describe(initial)}' is {initial.type}; with taps {list(state.taps)} it needs "
+            f"{what}: initial value '{describe(initial)}' is {initial.type}; with taps {list(state.taps)} "
+            "it needs "
             f"a leading axis of {state.depth} values, oldest first"
         )
     length = initial.type.shape[0]
@@ -171,7 +173,8 @@ def _steps(n_steps: Any, name: str) -> tuple[Variable | None, bool]:
         variable = Constant(array.astype("int64"))
     if not variable.dtype.startswith(("int", "uint")) or variable.ndim:
         raise UserTypeError(
-            f"{what} '{describe(variable)}' is {variable.type}, expected an integer scalar; use T.cast(…, 'int64')"
+            f"{what} '{describe(variable)}' is {variable.type}, expected an integer scalar; use T.cast(…, "
+            "'int64')"
         )
     if isinstance(variable, Constant):
         count = int(variable.data)
@@ -197,19 +200,23 @@ def normalise(
     memory_budget: int | None,
 ) -> ScanArguments:
     """The record of one scan; every mistake that needs no tracing is reported here."""
-    name = name or getattr(fn, "__name__", "scan")
-    name = "scan" if name == "<lambda>" else name
+    if name is None:
+        name = str(getattr(fn, "__name__", "scan"))
+        name = "scan" if name == "<lambda>" else name
     if not callable(fn):
         raise UserTypeError(f"scan '{name}': fn must be callable, got {type(fn).__name__}")
     if isinstance(truncate_gradient, bool) or not isinstance(truncate_gradient, (int, np.integer)):
         raise UserTypeError(f"scan '{name}': truncate_gradient must be an integer, got {truncate_gradient!r}")
     if truncate_gradient == 0 or truncate_gradient < -1:
-        raise UserValueError(f"scan '{name}': truncate_gradient must be -1 or positive, got {truncate_gradient}")
+        raise UserValueError(
+            f"scan '{name}': truncate_gradient must be -1 or positive, got {truncate_gradient}"
+        )
     steps, reverse = _steps(n_steps, name)
     found = tuple(_sequence(entry, i, name) for i, entry in enumerate(as_list(sequences)))
     if steps is None and not found:
         raise UserValueError(
-            f"scan '{name}': the number of steps is unknown: there is no sequence to take it from; give n_steps"
+            f"scan '{name}': the number of steps is unknown: there is no sequence to take it from; give "
+            "n_steps"
         )
     outputs = tuple(_output(entry, i, name) for i, entry in enumerate(as_list(outputs_info)))
     return ScanArguments(

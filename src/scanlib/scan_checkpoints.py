@@ -22,7 +22,9 @@ def _lengthened(sequence: Variable, steps: Variable, every: int, padding: bool) 
         missing = (every - steps % every) % every
         value = concatenate([value, zeros((missing, *row), dtype=value.dtype)], axis=0)
     blocks = value.shape[0] // every
-    return reshape(value[: blocks * every], stack([blocks, as_tensor_variable(every), *row]), ndim=value.ndim + 1)
+    return reshape(
+        value[: blocks * every], stack([blocks, as_tensor_variable(every), *row]), ndim=value.ndim + 1
+    )
 
 
 def scan_checkpoints(
@@ -37,17 +39,19 @@ def scan_checkpoints(
 ) -> tuple[Any, OrderedUpdates]:
     """A scan whose outputs are those of steps N, 2 N, … only; its gradient computes the steps between again.
 
-    Every output must be a state with the tap -1.  If the number of steps is no multiple of `save_every_N`, the
-    sequences are lengthened with zeros (`padding`), else the last steps are left out.
+    Every output must be a state with the tap -1.  If the number of steps is no multiple of `save_every_N`,
+    the sequences are lengthened with zeros (`padding`), else the last steps are left out.
 
     Raises UserTypeError and UserValueError.
     """
     if isinstance(save_every_N, bool) or not isinstance(save_every_N, int) or save_every_N < 1:
-        raise UserValueError(f"scan_checkpoints '{name}': save_every_N must be a positive integer, got {save_every_N!r}")
+        raise UserValueError(
+            f"scan_checkpoints '{name}': save_every_N must be a positive integer, got {save_every_N!r}"
+        )
     given = [as_tensor_variable(s) for s in as_list(sequences)]
     states = as_list(outputs_info)
     for k, entry in enumerate(states):
-        if entry is None or isinstance(entry, dict) and entry.get("taps", [-1]) not in ([-1], (-1,), -1):
+        if entry is None or (isinstance(entry, dict) and entry.get("taps", [-1]) not in ([-1], (-1,), -1)):
             raise UserTypeError(
                 f"scan_checkpoints '{name}': outputs_info[{k}] must be an initial value with the one tap -1"
             )

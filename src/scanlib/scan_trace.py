@@ -21,7 +21,9 @@ class until:
     def __init__(self, condition: Any) -> None:
         self.condition = as_tensor_variable(condition)
         if self.condition.ndim:
-            raise UserTypeError(f"until: the condition is {self.condition.type}, expected a scalar; use .any() or .all()")
+            raise UserTypeError(
+                f"until: the condition is {self.condition.type}, expected a scalar; use .any() or .all()"
+            )
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,9 @@ def trace(arguments: ScanArguments) -> Step:
     infos = arguments.outputs or ()
     sequence_inputs = tuple(
         tuple(
-            Variable(TensorType(s.variable.dtype, s.variable.type.shape[1:]), name=tap_name(s.variable.name, tap))
+            Variable(
+                TensorType(s.variable.dtype, s.variable.type.shape[1:]), name=tap_name(s.variable.name, tap)
+            )
             for tap in s.taps
         )
         for s in arguments.sequences
@@ -75,7 +79,9 @@ def trace(arguments: ScanArguments) -> Step:
     updates: dict[SharedVariable, Variable] = {}
     for target, value in returned.updates:
         if target in updates:
-            raise UserValueError(f"scan '{arguments.name}': the step updates shared variable '{describe(target)}' twice")
+            raise UserValueError(
+                f"scan '{arguments.name}': the step updates shared variable '{describe(target)}' twice"
+            )
         updates[target] = as_update(target, value, f"scan '{arguments.name}'")
     return _cut(arguments, sequence_inputs, state_inputs, outputs, updates, returned.condition)
 
@@ -85,7 +91,9 @@ def _state_inputs(info: OutputArgument, position: int) -> tuple[Variable, ...]:
         return ()
     shape = info.initial.type.shape[1:] if info.stacked else info.initial.type.shape
     label = info.initial.name or f"output{position}"
-    return tuple(Variable(TensorType(info.initial.dtype, shape), name=tap_name(label, tap)) for tap in info.taps)
+    return tuple(
+        Variable(TensorType(info.initial.dtype, shape), name=tap_name(label, tap)) for tap in info.taps
+    )
 
 
 def _check_signature(arguments: ScanArguments, given: Sequence[Variable]) -> None:
@@ -98,7 +106,8 @@ def _check_signature(arguments: ScanArguments, given: Sequence[Variable]) -> Non
     except TypeError as error:
         listed = ", ".join(describe(v) for v in given) or "nothing"
         raise UserTypeError(
-            f"scan '{arguments.name}': fn{signature} is called with {len(given)} arguments ({listed}), in the order "
+            f"scan '{arguments.name}': fn{signature} is called with {len(given)} arguments ({listed}), in "
+            "the order "
             f"sequences, states, non-sequences: {error}"
         ) from error
 
@@ -109,7 +118,9 @@ def _is_updates(value: Any) -> bool:
     return (
         isinstance(value, (list, tuple))
         and len(value) > 0
-        and all(isinstance(p, (list, tuple)) and len(p) == 2 and isinstance(p[0], SharedVariable) for p in value)
+        and all(
+            isinstance(p, (list, tuple)) and len(p) == 2 and isinstance(p[0], SharedVariable) for p in value
+        )
     )
 
 
@@ -122,7 +133,9 @@ def parse(value: Any, name: str) -> Returned:
     for part in value if grouped else [value]:
         if isinstance(part, until):
             if condition is not None:
-                raise UserValueError(f"scan '{name}': the step returns two `until` conditions; combine them with |")
+                raise UserValueError(
+                    f"scan '{name}': the step returns two `until` conditions; combine them with |"
+                )
             condition = part.condition
         elif _is_updates(part):
             updates.extend(pairs_of(part, f"scan '{name}': updates returned by the step"))
@@ -142,7 +155,8 @@ def _outputs(
 ) -> tuple[Variable, ...]:
     if arguments.outputs is not None and len(values) != len(infos):
         raise UserValueError(
-            f"scan '{arguments.name}': fn returns {len(values)} outputs, outputs_info has {len(infos)} entries; "
+            f"scan '{arguments.name}': fn returns {len(values)} outputs, outputs_info has {len(infos)} "
+            "entries; "
             "give one entry per output, None for an output that is not fed back"
         )
     result: list[Variable] = []
@@ -151,7 +165,9 @@ def _outputs(
         try:
             result.append(as_tensor_variable(value, like=initial if is_weak(value) else None))
         except (TypeError, ValueError) as error:
-            raise UserTypeError(f"scan '{arguments.name}': output {k} of the step is no variable: {error}") from error
+            raise UserTypeError(
+                f"scan '{arguments.name}': output {k} of the step is no variable: {error}"
+            ) from error
     return tuple(result)
 
 
@@ -165,7 +181,12 @@ def _add_default_updates(
         found = []
         for v in roots(pending, stops):
             new = default_update_of(v)
-            if new is not None and isinstance(v, SharedVariable) and v not in updates and id(v) not in stopped:
+            if (
+                new is not None
+                and isinstance(v, SharedVariable)
+                and v not in updates
+                and id(v) not in stopped
+            ):
                 updates[v] = as_update(v, new, "default update")
                 found.append(updates[v])
         pending = found
@@ -205,8 +226,10 @@ def _cut(
     )
 
 
-def _boundary(targets: Sequence[Variable], inner: Sequence[Variable], stops: Sequence[Variable]) -> list[Variable]:
-    """The variables that `targets` use and that depend on none of `inner`: the outermost ones, constants excepted.
+def _boundary(
+    targets: Sequence[Variable], inner: Sequence[Variable], stops: Sequence[Variable]
+) -> list[Variable]:
+    """The outermost variables that `targets` use and that depend on none of `inner`; no constants.
 
     `stops` are outer whatever they depend on.
     """

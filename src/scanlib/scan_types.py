@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -32,7 +33,9 @@ def adopt_weak(arguments: ScanArguments, step: Step) -> tuple[ScanArguments, Ste
                 rebuilt = _retype(step, k, output.dtype)
             except UserError:
                 continue
-            if rebuilt.outputs[k].dtype != output.dtype and not _wider(rebuilt.outputs[k].dtype, output.dtype):
+            if rebuilt.outputs[k].dtype != output.dtype and not _wider(
+                rebuilt.outputs[k].dtype, output.dtype
+            ):
                 continue
             infos[k] = replace(info, initial=Constant(value, info.initial.name))
             step, changed = rebuilt, True
@@ -74,28 +77,36 @@ def _check_state(name: str, k: int, info: OutputArgument, state: Variable, outpu
     assert initial is not None
     label = f"'{output.name}'" if output.name else str(k)
     start = (
-        f"scan '{name}': output {label} of the step is {output.type}, its state '{state.name}' is {state.type} "
+        f"scan '{name}': output {label} of the step is {output.type}, its state '{state.name}' is "
+        f"{state.type} "
         f"(from the initial value '{describe(initial)}')"
     )
     if output.dtype != state.dtype:
         cause = _cause(output, lambda v: v.dtype == output.dtype)
         raise UserTypeError(
-            f"{start}; {cause}give the initial value dtype {output.dtype}, or return T.cast(…, '{state.dtype}')"
+            f"{start}; {cause}give the initial value dtype {output.dtype}, or return T.cast(…, "
+            f"'{state.dtype}')"
         )
     if output.ndim != state.ndim:
         cause = _cause(output, lambda v: v.ndim == output.ndim)
-        fix = f"give the initial value {output.ndim + info.stacked} dimension(s), or change what the step returns"
+        ndim = output.ndim + info.stacked
+        fix = f"give the initial value {ndim} dimension(s), or change what the step returns"
         raise UserTypeError(f"{start}; {cause}{fix}")
     for axis, (a, b) in enumerate(zip(state.type.shape, output.type.shape)):
         if a is not None and b is not None and a != b:
-            cause = _cause(output, lambda v: v.ndim > axis and v.type.shape[axis] == b)
+            cause = _cause(output, partial(_has_dim, axis=axis, length=b))
             raise UserValueError(
-                f"{start}; axis {axis} changes from {a} to {b}; {cause}give the initial value {b} along that axis"
+                f"{start}; axis {axis} changes from {a} to {b}; {cause}"
+                f"give the initial value {b} along that axis"
             )
 
 
+def _has_dim(v: Variable, axis: int, length: int) -> bool:
+    return v.ndim > axis and v.type.shape[axis] == length
+
+
 def _cause(output: Variable, drifted: Callable[[Variable], bool]) -> str:
-    """Names the first operation in the step after which `drifted` holds: walk up as long as an input has it too."""
+    """Names the first operation after which `drifted` holds: walks up as long as an input has it too."""
     node = output.owner
     if node is None:
         return ""

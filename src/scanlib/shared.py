@@ -35,7 +35,8 @@ def shared(
     array = np.asarray(value)
     if array.dtype.name not in DTYPES:
         raise UserTypeError(
-            f"shared{f' {name!r}' if name else ''}: dtype {array.dtype} is not supported, expected one of {', '.join(DTYPES)}"
+            f"shared{f' {name!r}' if name else ''}: dtype {array.dtype} is not supported, expected one of "
+            f"{', '.join(DTYPES)}"
         )
     array = np.require(array if borrow else array.copy(), array.dtype.newbyteorder("="), ["C", "A"])
     return SharedVariable(array.reshape(np.shape(value)), name, shape)

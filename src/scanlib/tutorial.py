@@ -1,7 +1,7 @@
 """The eleven programs of the tutorial: `python -m scanlib.tutorial` runs them beside plain NumPy loops.
 
-Each `program_N(mode)` builds one and returns a record of how to run it, the same loop in NumPy, the values it must
-give, and how large the full trace of its scan would be.
+Each `program_N(mode)` builds one and returns a record of how to run it, the same loop in NumPy, the values it
+must give, and how large the full trace of its scan would be.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Value = Any
 
 @dataclass(frozen=True)
 class Program:
-    """One program.  `run` and `numpy` give the same value, close to `expected`; trace_bytes is the whole trace."""
+    """One program.  `run` and `numpy` give the same, close to `expected`; trace_bytes: the whole trace."""
 
     title: str
     run: Callable[[], Value]
@@ -52,7 +52,9 @@ def program_2(mode: str | None = None) -> Program:
     X, W, U, V = T.vector("X"), T.matrix("W"), T.matrix("U"), T.matrix("V")
     Y, P = T.matrix("Y"), T.matrix("P")
     results, updates = scanlib.scan(
-        lambda y, p, x: T.tanh(T.dot(x, W) + T.dot(y, U) + T.dot(p, V)), sequences=[Y, P[::-1]], outputs_info=[X]
+        lambda y, p, x: T.tanh(T.dot(x, W) + T.dot(y, U) + T.dot(p, V)),
+        sequences=[Y, P[::-1]],
+        outputs_info=[X],
     )
     f = scanlib.function([X, W, Y, U, P, V], results, updates=updates, mode=mode)
 
@@ -66,7 +68,12 @@ def program_2(mode: str | None = None) -> Program:
     column = [-0.99505475, 0.96471973, 0.99998585, 0.99998771, 1.0]
     expected = np.stack([column, column], axis=1)
     return Program(
-        "two sequences, one reversed", lambda: f(x0, ones, y_rows, ones, p_rows, ones), loop, expected, 5 * 2 * 8, f
+        "two sequences, one reversed",
+        lambda: f(x0, ones, y_rows, ones, p_rows, ones),
+        loop,
+        expected,
+        5 * 2 * 8,
+        f,
     )
 
 
@@ -111,7 +118,11 @@ def program_5(mode: str | None = None) -> Program:
 
 
 def program_6(mode: str | None = None) -> Program:
-    start, mixed, half = np.array([[0.0, 0.0], [0.0, 1.0]]), 0.5 * (np.ones((2, 2)) - np.eye(2)), 0.5 * np.ones((2, 2))
+    start, mixed, half = (
+        np.array([[0.0, 0.0], [0.0, 1.0]]),
+        0.5 * (np.ones((2, 2)) - np.eye(2)),
+        0.5 * np.ones((2, 2)),
+    )
     bias = np.ones(2)
     X, U, V, W = T.matrix("X"), T.matrix("U"), T.matrix("V"), T.matrix("W")
     b, n = T.vector("b"), T.iscalar("n")
@@ -239,13 +250,24 @@ def program_11(mode: str | None = None) -> Program:
             total = total + c * 3.0**power
         return [total, total]
 
-    return Program("polynomial, summed after and within", lambda: f(numbers, 3.0), loop, [19, 19], 3 * 2 * 8, f)
+    return Program(
+        "polynomial, summed after and within", lambda: f(numbers, 3.0), loop, [19, 19], 3 * 2 * 8, f
+    )
 
 
 PROGRAMS = (
-    program_1, program_2, program_3, program_4, program_5, program_6, program_7, program_8, program_9, program_10,
+    program_1,
+    program_2,
+    program_3,
+    program_4,
+    program_5,
+    program_6,
+    program_7,
+    program_8,
+    program_9,
+    program_10,
     program_11,
-)  # fmt: skip
+)
 
 
 def seconds(run: Callable[[], Value]) -> float:
@@ -302,7 +324,9 @@ def show_length(mode: str | None) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m scanlib.tutorial", description="Run the tutorial programs.")
+    parser = argparse.ArgumentParser(
+        prog="python -m scanlib.tutorial", description="Run the tutorial programs."
+    )
     parser.add_argument("--mode", choices=("native", "reference"), default="native")
     mode = parser.parse_args(arguments).mode
     good = [show(number, make(mode)) for number, make in enumerate(PROGRAMS, 1)]

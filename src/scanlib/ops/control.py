@@ -20,7 +20,8 @@ def _infer(ctx: Inference) -> Sequence[tuple[str, Shape]]:
         j = i + half
         if ctx.dtype(i) != ctx.dtype(j) or ctx.ndim(i) != ctx.ndim(j):
             raise UserTypeError(
-                f"ifelse: '{ctx.name(i)}' is {ctx.inputs[i].type} and '{ctx.name(j)}' is {ctx.inputs[j].type}; "
+                f"ifelse: '{ctx.name(i)}' is {ctx.inputs[i].type} and '{ctx.name(j)}' is "
+                f"{ctx.inputs[j].type}; "
                 "both branches must have the same dtype and number of dimensions: cast or reshape one"
             )
         chosen = ctx.value(0)

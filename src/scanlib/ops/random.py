@@ -1,10 +1,10 @@
 """Rows of random draws: each takes a state and gives the next state and a sample.
 
-mt_*      the stream of numpy.random.RandomState; state uint32[628]: 624 words of MT19937, position, has_gauss, and
-          the two words of the cached gaussian
+mt_*      the stream of numpy.random.RandomState; state uint32[628]: 624 words of MT19937, position,
+          has_gauss, and the two words of the cached gaussian
 philox_*  the counter-based Philox4x32-10; state uint64[4]: key, counter, stream, unused (see philox.py)
 
-Inputs: state, parameters, then the dimensions of the sample, one int64 scalar each.  params: dtype of the sample.
+Inputs: state, parameters, then the dimensions of the sample, one int64 scalar each.  params: its dtype.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ Draw = Callable[..., Any]
 def _check_state(ctx: Inference, name: str) -> tuple[str, Shape]:
     dtype, shape = STATE_TYPES[name.split("_")[0]]
     if ctx.dtype(0) != dtype or ctx.ndim(0) != 1:
-        raise UserTypeError(f"{name}: '{ctx.name(0)}' is {ctx.inputs[0].type}, expected a state of type {dtype}{shape}")
+        raise UserTypeError(
+            f"{name}: '{ctx.name(0)}' is {ctx.inputs[0].type}, expected a state of type {dtype}{shape}"
+        )
     return dtype, shape
 
 
@@ -45,7 +47,8 @@ def _fit(ctx: Inference, name: str, i: int, size: Shape) -> None:
     shape = ctx.shape(i)
     if len(shape) > len(size):
         raise UserTypeError(
-            f"{name}: parameter '{ctx.name(i)}' has {len(shape)} dimensions, the sample {len(size)}; give a larger size"
+            f"{name}: parameter '{ctx.name(i)}' has {len(shape)} dimensions, the sample {len(size)}; give "
+            "a larger size"
         )
     message = f"{name}: parameter '{ctx.name(i)}' does not broadcast to the sample: {{0}} against {{1}}"
     for d, target in zip(reversed(shape), reversed(size)):
@@ -64,7 +67,7 @@ def _numpy_state(state: np.ndarray) -> np.random.RandomState:
 
 def pack_state(stream: np.random.RandomState) -> np.ndarray:
     """The state of a RandomState as uint32[628]."""
-    name, words, position, has_gauss, gauss = stream.get_state(legacy=True)
+    _, words, position, has_gauss, gauss = stream.get_state(legacy=True)
     state = np.empty(628, np.uint32)
     state[:624] = words
     state[624], state[625] = position, has_gauss
@@ -133,7 +136,9 @@ philox_random_integers = _row("philox_random_integers", 2, philox.random_integer
 def _multinomial_infer(ctx: Inference) -> Sequence[tuple[str, Shape]]:
     state, size = _check_state(ctx, "mt_multinomial"), _size(ctx, "mt_multinomial", 3)
     if ctx.ndim(2) == 0:
-        raise UserTypeError(f"multinomial: pvals '{ctx.name(2)}' is a scalar, expected probabilities along an axis")
+        raise UserTypeError(
+            f"multinomial: pvals '{ctx.name(2)}' is a scalar, expected probabilities along an axis"
+        )
     _fit(ctx, "mt_multinomial", 1, size)
     shape = (*size, ctx.shape(2)[-1])
     _fit(ctx, "mt_multinomial", 2, shape)
@@ -223,5 +228,7 @@ def _choice(name: str, ndim: int, draw: Draw) -> Op:
 
 mt_choice = _choice("mt_choice", 0, lambda s, n, size, params: s.choice(int(n), size, params["replace"]))
 mt_choice_p = _choice(
-    "mt_choice_p", 1, lambda s, p, size, params: s.choice(len(p), size, params["replace"], p.astype(np.float64))
+    "mt_choice_p",
+    1,
+    lambda s, p, size, params: s.choice(len(p), size, params["replace"], p.astype(np.float64)),
 )

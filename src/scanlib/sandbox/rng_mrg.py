@@ -1,4 +1,4 @@
-"""Theano's name for the fast, parallel random stream; here it is Philox (other numbers, the same interface)."""
+"""Theano's name for the fast, parallel random stream; here Philox (other numbers, same interface)."""
 
 from ..random import PhiloxStreams
 
