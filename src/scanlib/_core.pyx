@@ -388,10 +388,10 @@ cdef bint store_integer(int64_t value, DType dtype, Scalar* scalar) noexcept:
     cdef int64_t bits
     if dtype == DType.float64:
         scalar.float64 = <double>value
-        return -(1 << 53) <= value <= (1 << 53)
+        return -9007199254740992 <= value <= 9007199254740992  # 2^53
     if dtype == DType.float32:
         scalar.float32 = <float>value
-        return -(1 << 24) <= value <= (1 << 24)
+        return -16777216 <= value <= 16777216  # 2^24
     scalar.integer = value  # little-endian: the low bytes are the value
     if dtype == DType.int64:
         return True
@@ -399,10 +399,10 @@ cdef bint store_integer(int64_t value, DType dtype, Scalar* scalar) noexcept:
         return value >= 0
     bits = 8 * <int64_t>size_of(dtype)
     if dtype == DType.int8 or dtype == DType.int16 or dtype == DType.int32:
-        return -(1 << (bits - 1)) <= value < (1 << (bits - 1))
+        return -(<int64_t>1 << (bits - 1)) <= value < (<int64_t>1 << (bits - 1))
     if dtype == DType.boolean:
         return False
-    return 0 <= value < (1 << bits)
+    return 0 <= value < (<int64_t>1 << bits)
 
 
 cdef bint store_scalar(object value, DType dtype, Scalar* scalar) except -1:
