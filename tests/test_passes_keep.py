@@ -143,6 +143,8 @@ KEEP: dict[str, tuple[Callable[[], Any], list[tuple[int | None, ...]]]] = {
     "transposed, then last": (lambda: vectors().T[:, -2:], [(2,)]),
     "one column, then last": (lambda: vectors()[:, 1][-1], [(1,)]),
     "norms of rows, then last": (lambda: (vectors() ** 2).sum(1)[-1], [(1,)]),
+    "product, then last": (lambda: T.dot(vectors(), W)[-1], [(1,)]),
+    "softmax of a product, then last two": (lambda: T.nnet.softmax(T.dot(vectors(), W))[-2:], [(2,)]),
     "taps deeper than the read": (lambda: two_taps()[-1], [(1,)]),
     "until, last": (lambda: stopping()[-1], [(1,)]),
     "until, last of its own length": (lambda: (t := stopping())[t.shape[0] - 1], [(1,)]),
@@ -303,6 +305,10 @@ LEFT: dict[str, tuple[Callable[[], Any], list[Left]]] = {
         [Left(1, 1, 0, 0, ("add", "mul"))],
     ),
     "square": (lambda: scanned(lambda a, h: h + a**2, x, states=h0), [Left(1, 1, 0, 0, ("add", "mul"))]),
+    "zeros from outside": (
+        lambda: scanned(lambda a, h: h + a + T.zeros_like(v0), m, states=v0),
+        [Left(1, 1, 0, 1, ("add", "add", "broadcast_to"))],
+    ),
     "shape of a product": (
         lambda: scanned(lambda a: T.zeros_like(a @ W) + a, m),
         [Left(1, 0, 1, 1)],
@@ -350,3 +356,38 @@ def test_updates_of_shared_variables() -> None:
     graph = FunctionGraph((x, k), tuple(updates.values()))
     (spec,) = specs(optimise(graph, check_passes=True))
     assert spec.keep == (1,) and spec.sequences == 0 and isinstance(k, SharedVariable)
+
+
+def test_hoisting_from_a_step() -> None:
+    """Work on non-sequences leaves inner and outer loops; branches that may not be taken stay."""
+    from scanlib.ifelse import ifelse
+    from scanlib.scan_gradient.builder import ScanBuilder
+
+    def loop(inner: bool) -> Variable:
+        builder = ScanBuilder("loop")
+        a, b = builder.sequence(m), builder.constant(v0)
+        value = T.exp(b) * a
+        if inner:
+            nested = ScanBuilder("inner")
+            h = nested.state(T.shape_padleft(a), "h")
+            c = nested.constant(b)
+            h.next = h.value * T.exp(c) + ifelse(T.gt(h.value[0], 100), T.sin(c), c)
+            value = nested.build(T.constant(3)).states[0][-1]
+        builder.output(value, "y")
+        return builder.build(m.shape[0]).mapped[0]
+
+    (plain,) = specs(optimised(loop(False)))
+    assert operations(plain) == ["mul"]
+    outer, inner = specs(optimised(loop(True)))
+    assert "exp" not in operations(outer) + operations(inner)
+    assert "sin" in operations(inner)
+
+
+def test_products_with_one_left_operand() -> None:
+    trace, _ = scanlib.scan(lambda a, h: T.tanh(a + h @ W) * (h @ U.T), sequences=m, outputs_info=v0)
+    graph = FunctionGraph((m, v0, W, U), (trace,))
+    made = optimise(graph, only={"merge", "products"}, check_passes=True)
+    (spec,) = specs(made)
+    assert operations(spec).count("contract") == 1
+    values = {v: VALUES[v] for v in graph.inputs}
+    np.testing.assert_allclose(evaluate(made.outputs, values)[0], evaluate(graph.outputs, values)[0])

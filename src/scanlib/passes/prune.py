@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from ..graph import Apply, Constant, FunctionGraph, Variable, ancestors, toposort
 from . import build
-from .hoist import IFELSE
+from .hoist import IFELSE, is_free
 from .loop import Fed, Feed, Loop, Mapped
 from .merge import constant_key
 from .reads import at_least, row
@@ -73,6 +73,29 @@ def _constants_inside(loop: Loop) -> bool:
     """A non-sequence bound to a constant is that constant."""
     inside = {id(f.step): f.operand for f in loop.non_sequences if isinstance(f.operand, Constant)}
     loop.non_sequences = [f for f in loop.non_sequences if id(f.step) not in inside]
+    loop.replace_in_step(inside)
+    return bool(inside)
+
+
+def _made_inside(loop: Loop) -> bool:
+    """A non-sequence that costs nothing where it is read (zeros, a range, …) is made there from its sizes."""
+    inside: dict[int, Variable] = {}
+    for f in list(loop.non_sequences):
+        node = f.operand.owner
+        if node is None or f.operand.ndim == 0 or not is_free(node) or any(v.ndim for v in node.inputs):
+            continue
+        inputs: list[Variable] = []
+        for v in node.inputs:
+            if isinstance(v, Constant):
+                inputs.append(v)
+                continue
+            step = Variable(v.type, name=v.name)
+            loop.non_sequences.append(Feed(step, v))
+            inputs.append(step)
+        made = node.op.apply(inputs, node.params).outputs[f.operand.index]
+        made.name = f.step.name
+        inside[id(f.step)] = made
+        loop.non_sequences.remove(f)
     loop.replace_in_step(inside)
     return bool(inside)
 
@@ -159,6 +182,7 @@ RULES = (
     _unchanging_states,
     _equal_rows,
     _constants_inside,
+    _made_inside,
     _merge_inputs,
     _equal_outputs,
     _outside_values,

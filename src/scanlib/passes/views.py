@@ -1,7 +1,7 @@
 """Views: views of views become one view, and indexing moves towards what it reads from.
 
-Indexing a dimshuffle, an elementwise operation, a reduction over other axes, or a stack becomes the same of
-the indexed operands, so that `(2 * trace.T)[:, -1]` is seen to read the last step of `trace` only.
+Indexing a dimshuffle, an elementwise operation, a reduction over other axes, a product or a stack becomes the
+same of the indexed operands, so that `(2 * trace.T)[:, -1]` is seen to read the last step of `trace` only.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from ..ops import shape as rows
 from ..ops.base import Pointwise, Reduce
 from ..ops.index_rules import At, Index, Ref, Span
 from ..ops.indexing import subtensor
+from ..ops.product import contract
 from ..ops.scan_op import operands_of
 from . import build
 from .compose import Entry, compose
@@ -174,11 +175,17 @@ def _broadcast_to(node: Apply) -> Made | None:
     return (rows.broadcast_to(inner.inputs[0], *node.inputs[1:]),)
 
 
+def _itself(node: Apply) -> Made:
+    """Rows that matter to gradients only, and these have been taken."""
+    return node.inputs
+
+
 _RULES: dict[str, Callable[[Apply], Made | None]] = {
     "subtensor": _subtensor,
     "dimshuffle": _dimshuffle,
     "reshape": _reshape,
     "broadcast_to": _broadcast_to,
+    **dict.fromkeys(("disconnected_grad", "zero_grad", "grad_clip", "grad_scale"), _itself),
 }
 
 
@@ -240,7 +247,9 @@ class _Lift:
             return None
         if isinstance(inner.op.lower, Pointwise):
             return self._pointwise(node, inner)
-        return self._reduction(node, inner) if isinstance(inner.op.lower, Reduce) else None
+        if isinstance(inner.op.lower, Reduce):
+            return self._reduction(node, inner)
+        return self._product(node, inner) if inner.op is contract and inner.output.ndim == 2 else None
 
     def _alone(self, computed: Variable) -> bool:
         """Whether `computed` is read by one subtensor, or by several small ones, only."""
@@ -279,15 +288,34 @@ class _Lift:
 
     def _reduction(self, node: Apply, inner: Apply) -> Made | None:
         """Only along axes that are not reduced."""
-        axes, keepdims = inner.params["axes"], inner.params["keepdims"]
-        if keepdims:
-            return None
-        kept = iter(node.params["index"])
+        axes, index = inner.params["axes"], node.params["index"]
         x = inner.inputs[0]
-        entries = tuple(Span() if a in axes else next(kept) for a in range(x.ndim))
+        if inner.params["keepdims"]:
+            if any(isinstance(index[a], At) or not index[a].whole for a in axes):
+                return None
+            entries = index
+        else:
+            kept = iter(index)
+            entries = tuple(Span() if a in axes else next(kept) for a in range(x.ndim))
         left = [a for a, e in enumerate(entries) if isinstance(e, Span)]
         new_axes = tuple(left.index(a) for a in axes)
         return inner.op.apply([indexed(x, entries, node.inputs)], {**inner.params, "axes": new_axes}).outputs
+
+    def _product(self, node: Apply, inner: Apply) -> Made | None:
+        """Rows of a product of matrices are products of rows."""
+        first, second = node.params["index"]
+        rest: list[Entry] = [Span(), second]
+        if isinstance(first, At):
+            i = first.index
+            if not isinstance(i, int):
+                return None
+            first = Span(i, None if i == -1 else i + 1)
+            rest[0] = At(0)
+        if first.whole:
+            return None
+        left, right = inner.inputs
+        product = contract(indexed(left, (first, Span()), node.inputs), right)
+        return (indexed(product, tuple(rest), node.inputs),)
 
 
 def _views(graph: FunctionGraph) -> FunctionGraph:
