@@ -64,7 +64,7 @@ def loops(draw: st.DrawFn) -> Loop:
         operations=tuple(draw(chain) for _ in range(total)),
         spare=tuple(draw(st.integers(0, 3)) for _ in sequences),
         backwards=draw(st.booleans()),
-        limit=draw(st.one_of(st.none(), st.sampled_from([-5.0, 1.0, 60.0]))),
+        limit=draw(st.one_of(st.none(), st.sampled_from([-5.31, 1.137, 60.4]))),
         keep=tuple(draw(st.sampled_from([None, None, 1, 2, 5])) for _ in range(total)),
         symbolic_steps=draw(st.booleans()) or not sequences,
     )
@@ -80,7 +80,8 @@ def combine(operations: Sequence[str], values: Sequence[Any], xp: Any, dtype: st
         elif operation == "sub":
             result = result - value
         elif operation == "mix":
-            result = xp.where(result > value, result, value + value)
+            # Continuous, so that a last bit cannot choose another value.
+            result = xp.where(result > value, result - value, value - value)
         elif operation == "max":
             result = xp.maximum(result, value)
         elif operation == "tanh":

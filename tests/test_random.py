@@ -179,6 +179,28 @@ def test_the_same_sample_is_used_twice_in_a_step(mode: str) -> None:
     assert len(np.unique(made[0])) == 6
 
 
+def test_gradient_through_a_random_mask(mode: str) -> None:
+    """The gradient draws each step's mask again, from the state of that step."""
+    streams, w = RandomStreams(3), scanlib.shared(np.full((2, 2), 0.5))
+    x = T.matrix("x")
+    mask = streams.binomial(size=(2,))
+    h, updates = scanlib.scan(
+        lambda v, h: T.tanh(T.dot(h, w) + v) * mask, sequences=x, outputs_info=T.zeros((2,))
+    )
+    f = scanlib.function([x], [h.sum(), scanlib.grad(h.sum(), w)], updates=updates, mode=mode)
+    cost, gradient = f(np.ones((6, 2)))
+    numeric = np.zeros((2, 2))
+    for i in range(2):
+        for j in range(2):
+            moved = np.full((2, 2), 0.5)
+            moved[i, j] += 1e-6
+            w.set_value(moved)
+            streams.seed(3)
+            numeric[i, j] = (f(np.ones((6, 2)))[0] - cost) / 1e-6
+    np.testing.assert_allclose(gradient, numeric, rtol=1e-4, atol=1e-6)
+    assert np.any(numeric)
+
+
 WRONG: dict[str, tuple[Any, str]] = {
     "float size": (lambda s: s.uniform((2.5,)), "size must hold integers"),
     "vector of unknown length": (lambda s: s.uniform(T.lvector("size")), "its length is unknown: give ndim"),

@@ -63,12 +63,15 @@ def partition(spec: ScanSpec) -> Partition:
     states = [k for k in range(len(spec.states)) if k not in summed]
     condition = spec.condition()
     wanted = [spec.outputs[k] for k in states] + ([condition] if condition is not None else [])
-    inner = toposort(wanted, spec.inputs)
+    # A node that works on one step at a time stands in the recurrence wherever it is read.
+    rules = [(node.outputs[0], node.op.lower) for node in order]
+    single = [v for v, rule in rules if isinstance(rule, Library) and not rule.batches]
+    inner = toposort([*wanted, *single], spec.inputs)
     mapped = [k for k in range(len(spec.states), len(spec.keep)) if spec.keep[k] != 0]
     late = [spec.outputs[k] for k in mapped] + [t for a in accumulators for t in a.terms]
     inside = {id(node) for node in inner}
     outer = [node for node in toposort(late, spec.inputs) if id(node) not in inside]
-    hoisted = _hoisted(spec, inner, wanted)
+    hoisted = _hoisted(spec, inner, wanted, single)
     if states and not any(is_dear(node) for node in outer):
         # Cheap work is done while its operands are in registers.
         return Partition(hoisted, tuple(range(len(spec.keep))), (), (), ())
@@ -125,10 +128,13 @@ def _dependent(order: Sequence[Apply], start: Iterable[Variable]) -> set[int]:
     return found
 
 
-def _hoisted(spec: ScanSpec, inner: Sequence[Apply], wanted: Sequence[Variable]) -> tuple[Variable, ...]:
+def _hoisted(
+    spec: ScanSpec, inner: Sequence[Apply], wanted: Sequence[Variable], single: Sequence[Variable]
+) -> tuple[Variable, ...]:
     """The last variables of the recurrence's own nodes that depend on sequences alone and are dear."""
     states = [v for group in spec.state_inputs() for v in group]
-    recurrent = _dependent(inner, states)
+    alone = [v for first in single if first.owner is not None for v in first.owner.outputs]
+    recurrent = _dependent(inner, [*states, *alone])
     varying = _dependent(inner, spec.sequence_inputs())
     free = {id(v) for node in inner for v in node.outputs if id(v) not in recurrent and id(v) in varying}
     read = {id(v) for node in inner if id(node.outputs[0]) not in free for v in node.inputs}

@@ -208,6 +208,8 @@ class Library:
     parameters: Callable[[Params], tuple[int, ...]] = lambda params: ()
     # Which inputs are operands (others only carry shapes), and broadcast of each to a shape, if any.
     operands: Callable[[Lowering], Sequence[tuple[int, tuple[Int, ...] | None]]] | None = None
+    # Whether a leading batch dim may be added to every operand.
+    batches: bool = True
 
 
 @dataclass(frozen=True)

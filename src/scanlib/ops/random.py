@@ -109,7 +109,14 @@ def _row(name: str, parameters: int, draw: Draw) -> Op:
         return [(0, None), *((i, ctx.output_shape(1)) for i in range(1, 1 + parameters))]
 
     make = _philox_reference if name.startswith("philox") else _mt_reference
-    return Op(name, infer, make(parameters, draw), Library(name, operands=operands), no_flow, no_tangent)
+    return Op(
+        name,
+        infer,
+        make(parameters, draw),
+        Library(name, operands=operands, batches=False),
+        no_flow,
+        no_tangent,
+    )
 
 
 mt_uniform = _row("mt_uniform", 2, lambda s, low, high, size, _: s.uniform(low, high, size))
@@ -162,7 +169,7 @@ mt_multinomial = Op(
     "mt_multinomial",
     _multinomial_infer,
     _mt_reference(2, _multinomial_draw),
-    Library("mt_multinomial", operands=_multinomial_operands),
+    Library("mt_multinomial", operands=_multinomial_operands, batches=False),
     no_flow,
     no_tangent,
 )
@@ -185,7 +192,7 @@ mt_permutation = Op(
     "mt_permutation",
     _permutation_infer,
     _mt_reference(0, _permutation_draw),
-    Library("mt_permutation", operands=lambda ctx: [(0, None)]),
+    Library("mt_permutation", operands=lambda ctx: [(0, None)], batches=False),
     no_flow,
     no_tangent,
 )
@@ -208,7 +215,12 @@ def _shuffle_reference(params: Any, state: Any, x: Any) -> Any:
 
 
 mt_shuffle_rows = Op(
-    "mt_shuffle_rows", _shuffle_infer, _shuffle_reference, Library("mt_shuffle_rows"), no_flow, no_tangent
+    "mt_shuffle_rows",
+    _shuffle_infer,
+    _shuffle_reference,
+    Library("mt_shuffle_rows", batches=False),
+    no_flow,
+    no_tangent,
 )
 
 
@@ -222,7 +234,9 @@ def _choice(name: str, ndim: int, draw: Draw) -> Op:
             raise UserTypeError(f"choice: '{ctx.name(1)}' is {ctx.inputs[1].type}; {what}")
         return [_check_state(ctx, name), (ctx.params["dtype"], _size(ctx, name, 2))]
 
-    lower = Library(name, lambda params: (int(params["replace"]),), lambda ctx: [(0, None), (1, None)])
+    lower = Library(
+        name, lambda params: (int(params["replace"]),), lambda ctx: [(0, None), (1, None)], batches=False
+    )
     return Op(name, infer, _mt_reference(1, draw), lower, no_flow, no_tangent)
 
 
