@@ -267,9 +267,11 @@ def test_pass_in_an_error_message() -> None:
         check_graph(FunctionGraph((x,), (y,)), "pass 'broken'")
 
 
-def test_unknown_names_are_not_run() -> None:
+def test_chosen_passes() -> None:
     x = T.dvector("x")
     graph = FunctionGraph((x,), ((x * 1) ** 2,))
     assert optimise(graph, only=set()) is graph
     optimised = optimise(graph, only={"fold"})
     assert [n.op.name for n in toposort(optimised.outputs)] == ["mul"]
+    with pytest.raises(UserError, match="no pass"):
+        optimise(graph, only={"nothing"})

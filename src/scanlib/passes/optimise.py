@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..config import Group, config
-from ..errors import UserError
+from ..errors import UserError, UserValueError
 from ..graph import FunctionGraph, check, toposort
 from ..ops.scan_op import spec_of
 from .absorb import absorb
@@ -63,8 +63,13 @@ def optimise(
     """The graph made smaller and faster, computing the same.  The graph given is not changed.
 
     only   names of passes (default config.optimisations, then the default ones)
+
+    Raises UserValueError for a name that is no pass.
     """
     chosen = _setting("optimisations") if only is None else only
+    unknown = set() if chosen is None else set(chosen) - set(NAMES)
+    if unknown:
+        raise UserValueError(f"config.optimisations: no pass {sorted(unknown)}; there are {', '.join(NAMES)}")
     passes = [p for p in PASSES if (p.default if chosen is None else p.name in chosen)]
     checking = bool(_setting("check_passes")) if check_passes is None else check_passes
     start = graph
