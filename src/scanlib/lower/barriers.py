@@ -10,7 +10,7 @@ from ..lowered import Int
 from ..ops.base import Contract, Library, Region as RegionRule
 from ..plan import Allocate, Instruction, Library as LibraryCall
 from .context import ApplyContext
-from .program import View
+from .program import Program, View
 
 if TYPE_CHECKING:
     from .region import Region
@@ -34,7 +34,7 @@ def lower_barrier(region: Region, node: Apply) -> None:
         region.levels[id(v)] = level + 1
 
 
-def broadcast_view(view: View, shape: tuple[Int, ...]) -> View:
+def broadcast_view(program: Program, view: View, shape: tuple[Int, ...]) -> View:
     """`view` repeated to `shape` with strides of zero; dims of run-time length 1 get theirs at run time."""
     from .. import lowered
 
@@ -43,7 +43,7 @@ def broadcast_view(view: View, shape: tuple[Int, ...]) -> View:
     for d, wide, stride in zip(view.shape, shape[lead:], view.strides):
         if isinstance(d, int):
             steps.append(0 if d == 1 else stride)
-        elif d is wide or (d.minimum is not None and d.minimum > 1):
+        elif program.same(d, wide) or (d.minimum is not None and d.minimum > 1):
             steps.append(stride)
         else:
             steps.append(lowered.choose(lowered.compare("eq", d, 1), 0, stride))
@@ -78,7 +78,7 @@ def _library(region: Region, node: Apply, rule: Library, level: int) -> list[Ins
     views = []
     for i, shape in chosen:
         view = region.memory(node.inputs[i])
-        views.append(view if shape is None else broadcast_view(view, shape))
+        views.append(view if shape is None else broadcast_view(region.program, view, shape))
     instructions: list[Instruction] = []
     for k in range(len(node.outputs)):
         view, allocate = result_view(region, node, k, level)
@@ -99,6 +99,6 @@ def _matmul(region: Region, node: Apply, level: int) -> list[Instruction]:
     views = []
     for v in node.inputs:
         view = region.memory(v)
-        views.append(broadcast_view(view, (*batch, *view.shape[-2:])))
+        views.append(broadcast_view(region.program, view, (*batch, *view.shape[-2:])))
     operands = tuple(region.operand(v) for v in (*views, out))
     return [*instructions, LibraryCall("matmul", operands, (0,), describe(node.output))]

@@ -31,6 +31,10 @@ class RunTimeInference(Inference):
     def value(self, i: int) -> Dim:
         return self.region.integer(self.inputs[i])
 
+    def same(self, a: Dim, b: Dim) -> bool:
+        assert a is not None and b is not None
+        return self.region.program.same(a, b)
+
     def require(self, op: str, a: Dim, b: Dim, message: str) -> None:
         assert a is not None and b is not None
         condition = lowered.compare(op, a, b)

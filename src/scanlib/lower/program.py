@@ -79,19 +79,38 @@ class Program:
         self.constant_slots: dict[int, int] = {}
         self.constant_buffers: dict[int, int] = {}
         self.counter = 0
+        self.equal_dims: dict[Expr, Expr] = {}
 
-    def snapshot(self) -> tuple[int, int, int, int, dict[int, int], dict[int, int], dict[str, int]]:
+    def unify(self, a: Expr, b: Expr) -> None:
+        """Record that a check has made two dims equal."""
+        a, b = self.representative(a), self.representative(b)
+        if a is not b:
+            self.equal_dims[b] = a
+
+    def representative(self, e: Expr) -> Expr:
+        while e in self.equal_dims:
+            e = self.equal_dims[e]
+        return e
+
+    def same(self, a: Int, b: Int) -> bool:
+        """Whether two dims are known to be equal."""
+        if isinstance(a, int) or isinstance(b, int):
+            return isinstance(a, int) and isinstance(b, int) and a == b
+        return self.representative(a) is self.representative(b)
+
+    def snapshot(self) -> tuple[int, int, int, dict[int, int], dict[int, int], dict[str, int]]:
         return (
-            len(self.buffers), len(self.initial_dims), len(self.checks), len(self.kernels),
+            len(self.buffers), len(self.initial_dims), len(self.kernels),
             dict(self.constant_slots), dict(self.constant_buffers), dict(self.step_slots),
         )  # fmt: skip
 
-    def restore(
-        self, state: tuple[int, int, int, int, dict[int, int], dict[int, int], dict[str, int]]
-    ) -> None:
-        """Forget everything since `snapshot` (a native body turned out not to be one)."""
-        buffers, slots, checks, kernels, self.constant_slots, self.constant_buffers, self.step_slots = state
-        del self.buffers[buffers:], self.initial_dims[slots:], self.checks[checks:], self.kernels[kernels:]
+    def restore(self, state: tuple[int, int, int, dict[int, int], dict[int, int], dict[str, int]]) -> None:
+        """Forget what was made since `snapshot` (a native body turned out not to be one).
+
+        Checks stay: enclosing regions may have taken some over.
+        """
+        buffers, slots, kernels, self.constant_slots, self.constant_buffers, self.step_slots = state
+        del self.buffers[buffers:], self.initial_dims[slots:], self.kernels[kernels:]
 
     def unique(self, prefix: str) -> str:
         self.counter += 1

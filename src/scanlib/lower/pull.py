@@ -13,7 +13,7 @@ from ..lowered import Expr, Int
 from ..ops.base import Affine, AxisMap, Contract, Element, Pointwise, Reduce, Reshape, Unbroadcast
 from ..ops.scan_op import spec_of
 from .context import ApplyContext
-from .program import View
+from .program import Program, View
 
 if TYPE_CHECKING:
     from .region import Region
@@ -46,15 +46,15 @@ def pull(region: Region, v: Variable, index: tuple[Int, ...]) -> Expr:
 
 def is_identity(region: Region, node: Apply) -> bool:
     """Whether an Unbroadcast has nothing to sum: both shapes are known to be the same."""
-    from .stages import same
-
     if not isinstance(node.op.lower, Unbroadcast):
         return False
     wide, narrow = (region.shape(v) for v in node.inputs)
-    return len(wide) == len(narrow) and all(map(same, wide, narrow))
+    return len(wide) == len(narrow) and all(map(region.program.same, wide, narrow))
 
 
-def broadcast_index(shape: Sequence[Int], index: Sequence[Int], out: Sequence[Int]) -> tuple[Int, ...]:
+def broadcast_index(
+    program: Program, shape: Sequence[Int], index: Sequence[Int], out: Sequence[Int]
+) -> tuple[Int, ...]:
     """The index into an operand of `shape` for `index` into the broadcast result of shape `out`."""
     result: list[Int] = []
     offset = len(index) - len(shape)
@@ -62,7 +62,7 @@ def broadcast_index(shape: Sequence[Int], index: Sequence[Int], out: Sequence[In
         i = index[offset + axis]
         if isinstance(d, int):
             result.append(0 if d == 1 else i)
-        elif d is out[offset + axis] or (d.minimum is not None and d.minimum > 1):
+        elif program.same(d, out[offset + axis]) or (d.minimum is not None and d.minimum > 1):
             result.append(i)
         else:
             result.append(lowered.choose(lowered.compare("eq", d, 1), 0, i))
@@ -74,7 +74,7 @@ def _pointwise(region: Region, node: Apply, rule: Pointwise, index: tuple[Int, .
     out = region.shape(node.output)
     operands = []
     for v, dtype in zip(node.inputs, arguments):
-        value = region.element(v, broadcast_index(region.shape(v), index, out))
+        value = region.element(v, broadcast_index(region.program, region.shape(v), index, out))
         operands.append(lowered.cast(value, dtype))
     if rule.build is not None:
         return rule.build(node.params, operands)
@@ -171,8 +171,8 @@ def _contract(region: Region, node: Apply, index: tuple[Int, ...]) -> Expr:
     inner = region.shape(a)[-1]
     if not isinstance(inner, int):
         raise InternalError("an unrolled product has a run-time inner dimension")
-    left = broadcast_index(region.shape(a)[:-2], index[:-2], region.shape(node.output)[:-2])
-    right = broadcast_index(region.shape(b)[:-2], index[:-2], region.shape(node.output)[:-2])
+    left = broadcast_index(region.program, region.shape(a)[:-2], index[:-2], region.shape(node.output)[:-2])
+    right = broadcast_index(region.program, region.shape(b)[:-2], index[:-2], region.shape(node.output)[:-2])
     total: Expr | None = None
     for k in range(inner):
         x = lowered.cast(region.element(a, (*left, index[-2], k)), dtype)

@@ -174,13 +174,17 @@ class Region:
 
         v = node.output
         rule = node.op.lower
+        if is_identity(self, node):
+            source = id(node.inputs[0])
+            self.depths[id(v)], self.depths[-id(v)] = self.depths.get(source, 0), self.depths.get(-source, 0)
+            return
         depth = 1 + max((self.depths.get(id(i), 0) for i in node.inputs), default=0)
         cost = sum(self.depths.get(-id(i), 0) for i in node.inputs)
         if isinstance(rule, Pointwise):
             cost += 8 if any("@scanlib." in t for t in rule.llvm.values()) else 1
         elif isinstance(rule, Element):
             cost += 2 if rule.cheap else STORE_COST
-        stored = not (isinstance(rule, (Pointwise, Element, Affine)) or is_identity(self, node))
+        stored = not isinstance(rule, (Pointwise, Element, Affine))
         if not stored and not isinstance(rule, Affine):
             stored = depth > INLINE_DEPTH or (self.uses.get(id(v), 0) > 1 and cost >= STORE_COST)
         if stored:
@@ -383,11 +387,18 @@ class Region:
             if not condition.value:
                 raise UserValueError(message.format(*values))
             return
+        level = self.data_level([condition])
+        if level < 0 and self.parent is not None:
+            # Known to the enclosing region: tested there, before anything relies on it.
+            self.parent.require(condition, kind, message, values)
+            return
+        if condition.op == "eq" and condition.args[0].dtype == "int64":
+            self.program.unify(*condition.args)
         if condition in self.required:
             return
         self.required.add(condition)
         check = self.program.check(kind, message)
-        self.kernels.setdefault(self.data_level([condition]), []).append(Check(condition, check, values))
+        self.kernels.setdefault(level, []).append(Check(condition, check, values))
 
     # -- statements ------------------------------------------------------------------------------------
 

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 
 from .. import lowered
 from ..errors import InternalError
-from ..graph import Apply, Variable
+from ..graph import Apply, Variable, describe
 from ..lowered import Assign, Expr, For, If, Int, Leave, SetDim, Statement, Store
+from ..ops.base import Affine, Reshape, Unbroadcast
 from ..ops.scan_op import operands_of, spec_of
 from ..plan import Instruction
-from .block import BlockRegion
+from .block import BlockRegion, rows_view
 from .partition import partition, whole
 from .program import EXPAND, View
+from .pull import is_identity
 from .region import STORE_COST, Region, static_size
 from .stages import copy, indices
 
@@ -68,6 +70,7 @@ class Body:
         self.step = lowered.index(self.name)
         self.block = lowered.dim(slots.block, 1)
         self.registers: dict[int, list[list[str]]] = {}
+        self.handed: dict[int, View] = {}
         self.region = Region(parent.program, parent, self.name, native)
         self.prologue = BlockRegion(parent.program, parent, self.name, self.block)
         self.epilogue = BlockRegion(parent.program, parent, self.name, self.block)
@@ -194,6 +197,7 @@ class Body:
             view = self._hoisted(v, self.row)
             region.bind(v, view, view.shape)
         self._sinks(region, self.parts.recurrence)
+        self._hand_over_sinks()
         wanted = [spec.outputs[k] for k in self.parts.recurrence if self._stored(k)]
         condition = spec.condition()
         wanted += [condition] if condition is not None else []
@@ -204,6 +208,8 @@ class Body:
         self._condition()
 
     def _epilogue(self) -> None:
+        from .scan import is_free
+
         parts, region = self.parts, self.epilogue
         if not parts.epilogue and not parts.accumulators:
             return
@@ -212,7 +218,10 @@ class Body:
             view = self._hoisted(v, region.row)
             region.bind(v, view, view.shape)
         for v in parts.handed_over:
-            region.bind(v, self._hand_over(v), self.region.shape(v))
+            if is_free(self.region, v):
+                region.bind(v, (self.region.element(v, ()),), ())
+            else:
+                region.bind(v, self._hand_over(v), self.region.shape(v))
         self._sinks(region, parts.epilogue)
         wanted = [self.spec.outputs[k] for k in parts.epilogue]
         for a in parts.accumulators:
@@ -227,6 +236,20 @@ class Body:
             for a in parts.accumulators:
                 accumulate(region, self.outputs[a.state], a.terms)
 
+    def _hand_over_sinks(self) -> None:
+        """Values the epilogue will read are computed in its memory right away, if they are stored at all."""
+        for v in self.parts.handed_over:
+            if v.owner is None or any(v is u for u in self.spec.outputs):
+                continue
+
+            def place(shape: tuple[Int, ...], v: Variable = v) -> View:
+                self.handed[id(v)] = self.epilogue.temporary(describe(v), v.dtype, shape, -1)
+                return rows_view(self.handed[id(v)].buffer, shape, v.dtype, self.row)
+
+            # Scalars and small tensors stay in registers, and views where they are.
+            if v.ndim and not isinstance(v.owner.op.lower, (Affine, Reshape, Unbroadcast)):
+                self.region.pending.setdefault(id(v), place)
+
     def _hand_over(self, v: Variable) -> View:
         """Where the epilogue reads a value of the recurrence: its trace, or a row written for it each step."""
         spec = self.spec
@@ -239,13 +262,17 @@ class Body:
                     return o.slot_view(lowered.add(self.step, tap))
             if v is spec.outputs[j]:
                 return o.slot_view(self.step)
-        from .block import rows_view
-
-        shape = self.region.shape(v)
-        view = self.epilogue.temporary(v.name or "handed over", v.dtype, shape, -1)
-        target = rows_view(view.buffer, shape, v.dtype, self.row)
-        level = max(0, self.region.level(v))
-        self.region.kernels.setdefault(level, []).extend(copy(self.region, v, target))
+        source, region = resolve(self.region, v), self.region
+        view = self.handed.get(id(source))
+        if view is None:
+            shape = region.shape(source)
+            view = self.epilogue.temporary(describe(v), v.dtype, shape, -1)
+            self.handed[id(source)] = view
+            target = rows_view(view.buffer, shape, v.dtype, self.row)
+            level = max(0, region.level(source))
+            region.kernels.setdefault(level, []).extend(copy(region, source, target))
+        elif id(source) in region.sinks:
+            region.memory(source)
         return view
 
     # -- outputs ---------------------------------------------------------------------------------------
@@ -394,6 +421,13 @@ class Body:
 
                 statements += self.parent.loop(target.shape, body)
         self.region.kernels.setdefault(-1, []).extend(statements)
+
+
+def resolve(region: Region, v: Variable) -> Variable:
+    """The variable that `v` is another name of."""
+    while v.owner is not None and region.owns(v) and is_identity(region, v.owner):
+        v = v.owner.inputs[0]
+    return v
 
 
 def product_of(term: Variable) -> Apply | None:

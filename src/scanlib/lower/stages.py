@@ -140,11 +140,6 @@ def _reduce_rows(region: Region, node: Apply, combine: str, target: View, start:
     return region.loop(target.shape, clear) + region.loop([shape[a] for a in [*axes, *kept]], body)
 
 
-def same(a: Int, b: Int) -> bool:
-    """Whether two dims are known to be equal."""
-    return a is b or (isinstance(a, int) and a == b)
-
-
 def _unbroadcast(region: Region, node: Apply, target: View) -> list[Statement]:
     """Sum the cotangent over every axis the operand did not have or had with length 1."""
     source, like = node.inputs
@@ -153,7 +148,7 @@ def _unbroadcast(region: Region, node: Apply, target: View) -> list[Statement]:
     dtype = source.dtype
     extents: list[Int] = list(shape[:lead])
     for d, wide in zip(narrow, shape[lead:]):
-        extents.append(1 if same(d, wide) else lowered.choose(lowered.compare("eq", d, 1), wide, 1))
+        extents.append(1 if region.program.same(d, wide) else lowered.choose(lowered.compare("eq", d, 1), wide, 1))
 
     def body(out: tuple[Int, ...]) -> list[Statement]:
         def term(inner: tuple[Int, ...]) -> Expr:
@@ -183,8 +178,8 @@ def _contract(region: Region, node: Apply, target: View) -> list[Statement]:
 
     def body(index: tuple[Int, ...]) -> list[Statement]:
         *outer, i, k, j = index
-        left = (*broadcast_index(region.shape(a)[:-2], outer, batch), i, k)
-        right = (*broadcast_index(region.shape(b)[:-2], outer, batch), k, j)
+        left = (*broadcast_index(region.program, region.shape(a)[:-2], outer, batch), i, k)
+        right = (*broadcast_index(region.program, region.shape(b)[:-2], outer, batch), k, j)
         term = lowered.expr("mul", (_at(region, a, left, dtype), _at(region, b, right, dtype)), dtype)
         out = (*outer, i, j)
         return [Store(target.buffer, target.position(out), lowered.expr("add", (target.at(out), term), dtype))]

@@ -74,10 +74,14 @@ class Inference:
             result.append(dim)
         return tuple(result)
 
+    def same(self, a: Dim, b: Dim) -> bool:
+        """Whether two dims are known to be equal."""
+        return a is not None and a is b
+
     def _broadcast_dim(self, a: Dim, b: Dim, message: str) -> Dim:
         if isinstance(a, int) and a == 1:
             return b
-        if (isinstance(b, int) and b == 1) or a is b:
+        if (isinstance(b, int) and b == 1) or self.same(a, b):
             return a
         if a is None or b is None:
             other = b if a is None else a
