@@ -12,6 +12,7 @@ from ..dims import Shape
 from ..graph import Apply, Variable
 from ..lowered import Expr, Int
 from .base import Cotangents, Element, Inference, Lowering, Op
+from .index_rules import masked
 from .shape import dim
 
 # history(initial, trace): the values of a state, the initial ones first: concatenate([initial, trace]).
@@ -31,16 +32,25 @@ def _history_reference(params: Any, initial: Any, trace: Any) -> Any:
 
 
 def _history_element(ctx: Lowering, index: tuple[Int, ...]) -> Expr:
-    first, later = ctx.shape(0)[0], ctx.shape(1)[0]
-    t, rest = index[0], index[1:]
-    # Both elements may be loaded whichever is selected, so each index is brought into its array.
-    old = ctx.element(0, (_inside(t, first), *rest))
-    new = ctx.element(1, (_inside(lowered.maximum(lowered.sub(t, first), 0), later), *rest))
-    return lowered.select(lowered.compare("lt", t, first), old, new)
+    first, t = ctx.shape(0)[0], index[0]
+    early = lowered.compare("lt", t, first)
+    old = _read(ctx, 0, index, early)
+    new = _read(ctx, 1, (lowered.sub(t, first), *index[1:]), _not(early))
+    return lowered.select(early, old, new)
 
 
-def _inside(i: Int, length: Int) -> Int:
-    return lowered.minimum(i, lowered.maximum(lowered.sub(length, 1), 0))
+def _read(ctx: Lowering, i: int, index: tuple[Int, ...], holds: Expr) -> Expr:
+    """Element `index` of input i, which may be loaded also where `holds` is false; it is not used there."""
+    nothing = lowered.constant(0, ctx.dtype(i))
+    if (holds.op == "const" and not holds.value) or 0 in [d for d in ctx.shape(i) if isinstance(d, int)]:
+        return nothing
+    return masked(ctx.element(i, index), holds)
+
+
+def _not(condition: Expr) -> Expr:
+    if condition.op == "const":
+        return lowered.constant(not condition.value, "bool")
+    return lowered.expr("logical_not", (condition,), "bool")
 
 
 def _history_gradient(node: Apply, cotangents: Cotangents) -> Cotangents:
@@ -116,15 +126,17 @@ def _pad_end_reference(params: Any, x: Any, n: Any) -> Any:
 
 
 def _pad_start_element(ctx: Lowering, index: tuple[Int, ...]) -> Expr:
-    length, t = ctx.shape(0)[0], lowered.sub(lowered.add(index[0], ctx.shape(0)[0]), ctx.output_shape()[0])
-    value = ctx.element(0, (_inside(lowered.maximum(t, 0), length), *index[1:]))
-    return lowered.select(lowered.compare("ge", t, 0), value, lowered.constant(0, ctx.output_dtype()))
+    t = lowered.sub(lowered.add(index[0], ctx.shape(0)[0]), ctx.output_shape()[0])
+    return _padded(ctx, t, index, lowered.compare("ge", t, 0))
 
 
 def _pad_end_element(ctx: Lowering, index: tuple[Int, ...]) -> Expr:
-    length, t = ctx.shape(0)[0], index[0]
-    value = ctx.element(0, (_inside(t, length), *index[1:]))
-    return lowered.select(lowered.compare("lt", t, length), value, lowered.constant(0, ctx.output_dtype()))
+    return _padded(ctx, index[0], index, lowered.compare("lt", index[0], ctx.shape(0)[0]))
+
+
+def _padded(ctx: Lowering, t: Int, index: tuple[Int, ...], inside: Expr) -> Expr:
+    value = _read(ctx, 0, (t, *index[1:]), inside)
+    return lowered.select(inside, value, lowered.constant(0, ctx.output_dtype()))
 
 
 def _pad_gradient(node: Apply, cotangents: Cotangents) -> Cotangents:

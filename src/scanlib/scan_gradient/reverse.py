@@ -3,9 +3,9 @@
 For each state λ[t] = g[t] + p1, then pj ← p(j+1) + (∂f/∂tap j)ᵀ λ[t] with p(k+1) = 0: when step t of the
 forward scan is reached from behind, pj holds what the later steps give to the value of the state at
 t - j + 1.  So p1 is where a cotangent of the last value enters, as an initial value, and what the registers
-hold at the end is the cotangent of the initial values.  A mapped output is a state without taps.  Sequences get mapped
-cotangents, non-sequences accumulating states of which only the last value is read.
+hold at the end is the cotangent of the initial values.  A mapped output is a state without taps.
 
+Sequences get mapped cotangents, non-sequences accumulating states of which only the last value is read.
 The step recomputes what it needs from the states: their traces, next to sequences and non-sequences, are its
 inputs.  All of these are views, reversed.
 """
