@@ -36,16 +36,27 @@ DEFAULT_STATES = 512  # states held at a time by checkpoint="auto" without a bud
 class Chunk:
     """A run of consecutive steps: operands whose sequences are as long as the run."""
 
+    start: Variable
     steps: Variable
     sequences: tuple[Variable, ...]
 
 
 @dataclass(frozen=True)
 class Ran:
-    """The last values of each state, as many as its depth, and the traces of the outputs asked for."""
+    """The last values of each state, as many as its depth, and the traces of the outputs asked for.
 
+    The traces of segments have one leading axis per level, `leading` long, instead of one for the steps.
+    """
+
+    chunk: Chunk
     last: tuple[Variable, ...]
     traces: tuple[Variable, ...]
+    leading: tuple[Variable, ...]
+
+    def cotangent(self, g: Variable) -> Variable:
+        """The part of a cotangent of all steps that belongs to this run, in the form of its traces."""
+        rows = g[self.chunk.start : self.chunk.start + self.chunk.steps]
+        return rows if len(self.leading) == 1 else _split(rows, *self.leading)
 
 
 def reverse_by_segments(
@@ -61,9 +72,10 @@ def reverse_by_segments(
     operands = _operands(node, stand_ins)
     steps = stand_ins[0]
     dense, last = _received(node, cotangents, steps)
-    ran = _Segments(spec, operands, tuple(dense), segment_lengths(spec, operands)).run()
-    outputs = [*ran.traces, *(ran.last[k] for k in last)]
-    pulled = pullback(outputs, [*dense.values(), *last.values()], [v for v, w in zip(stand_ins, wanted) if w])
+    runs = _Segments(spec, operands, tuple(dense), segment_lengths(spec, operands)).run()
+    outputs = [*(v for run in runs for v in run.traces), *(runs[-1].last[k] for k in last)]
+    received = [*(run.cotangent(g) for run in runs for g in dense.values()), *last.values()]
+    pulled = pullback(outputs, received, [v for v, w in zip(stand_ins, wanted) if w])
     actual: list[Variable] = list(node.inputs)
     if spec.until:
         actual[0] = node.outputs[-1]
@@ -178,23 +190,20 @@ class _Segments:
             checkpoint=None,
         )
 
-    def run(self) -> Ran:
+    def run(self) -> list[Ran]:
         """All steps: the plain run of what is left over, then the segments of each length."""
-        steps = self.operands.steps
-        lengths = self.lengths
-        left = steps % lengths[-1]
-        parts = [self._plain(self._chunk(int_constant(0), left), self.operands.initials)]
-        done = left
+        steps, lengths = self.operands.steps, self.lengths
+        done = steps % lengths[-1]
+        runs = [self._plain(self._chunk(int_constant(0), done), self.operands.initials)]
         for level in range(len(lengths) - 1, -1, -1):
             rest = steps if level == 0 else steps % lengths[level - 1]
             count = (rest - done) // lengths[level]
-            chunk = self._chunk(done, count * lengths[level])
-            parts.append(self._segments(level, chunk, count, parts[-1].last))
+            runs.append(self._segments(level, self._chunk(done, rest - done), count, runs[-1].last))
             done = rest
-        return Ran(parts[-1].last, tuple(_join([p.traces[i] for p in parts]) for i in range(len(self.dense))))
+        return runs
 
     def _chunk(self, start: Variable, steps: Variable) -> Chunk:
-        return Chunk(steps, tuple(s[start : start + steps] for s in self.operands.sequences))
+        return Chunk(start, steps, tuple(s[start : start + steps] for s in self.operands.sequences))
 
     def _plain(self, chunk: Chunk, initials: Sequence[Variable]) -> Ran:
         inputs = (chunk.steps, *chunk.sequences, *initials, *self.operands.non_sequences)
@@ -203,7 +212,7 @@ class _Segments:
             history(initial, trace)[-depth:]
             for initial, trace, depth in zip(initials, node.outputs, self.spec.depths)
         )
-        return Ran(last, tuple(node.outputs[p] for p in self.places))
+        return Ran(chunk, last, tuple(node.outputs[p] for p in self.places), (chunk.steps,))
 
     def _segments(self, level: int, chunk: Chunk, count: Variable, initials: Sequence[Variable]) -> Ran:
         """`count` segments of lengths[level] steps: a scan whose step runs one of them."""
@@ -216,7 +225,7 @@ class _Segments:
             builder.state(shape_padleft(v), f"checkpoint of {label}")
             for v, label in zip(initials, self.spec.labels)
         ]
-        inner = Chunk(length, tuple(rows))
+        inner = Chunk(int_constant(0), length, tuple(rows))
         starts = [s.value for s in states]
         if level + 1 < len(self.lengths):
             ran = self._segments(level + 1, inner, length // self.lengths[level + 1], starts)
@@ -228,22 +237,9 @@ class _Segments:
             builder.output(trace, f"steps of {self.spec.labels[k]}")
         built = builder.build(count)
         last = tuple(history(s.initial, trace)[-1] for s, trace in zip(states, built.states))
-        return Ran(last, tuple(_flatten(trace) for trace in built.mapped))
+        return Ran(chunk, last, built.mapped, (count, *ran.leading))
 
 
-def _split(rows: Variable, count: Variable, length: Variable) -> Variable:
-    """(count · length, …) as (count, length, …)."""
-    return reshape(rows, count, length, *dims_of(rows)[1:])
-
-
-def _flatten(trace: Variable) -> Variable:
-    """(count, length, …) as (count · length, …)."""
-    count, length, *rest = dims_of(trace)
-    return reshape(trace, count * length, *rest)
-
-
-def _join(traces: Sequence[Variable]) -> Variable:
-    from ..tensor import concatenate
-
-    made: Variable = concatenate(list(traces), axis=0)
-    return made
+def _split(rows: Variable, *leading: Variable) -> Variable:
+    """The leading axis of `rows` as several."""
+    return reshape(rows, *leading, *dims_of(rows)[1:])
