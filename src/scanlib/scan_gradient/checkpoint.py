@@ -29,7 +29,7 @@ from .builder import ScanBuilder
 from .reverse import reverse, substitute_all
 from .tails import split_tail
 
-DEFAULT_STATES = 512  # states held at a time by checkpoint="auto" without a budget, if so many are enough
+DEFAULT_STATES = 1024  # states held at a time by checkpoint="auto" without a budget, if so many are enough
 
 
 @dataclass(frozen=True)
@@ -117,34 +117,40 @@ def _received(
 
 
 def segment_lengths(spec: ScanSpec, operands: ScanOperands) -> list[Variable]:
-    """The lengths N1, N2, … of the segments, longest first; lengths above the number of steps are unused."""
+    """The lengths N1, N2, … of the segments, longest first; lengths above the number of steps are unused.
+
+    With "auto", the fewest levels are used whose states fit: half of what may be held goes to the shortest
+    segments, for long ones run best, and the other half to the levels above.
+    """
     if isinstance(spec.checkpoint, int):
         return [int_constant(spec.checkpoint)]
-    from ..tensor import cast, floor, minimum, switch
+    from ..tensor import le, maximum, minimum, switch
 
     levels = 2
-    held: Variable | int = DEFAULT_STATES
+    held: Variable = int_constant(DEFAULT_STATES)
     if spec.memory_budget is not None:
         levels, held = 3, int_constant(spec.memory_budget) // bytes_of_states(operands)
     steps = operands.steps
-    factor = _root(steps, levels + 1, cast, floor)
-    for level in range(levels - 1, -1, -1):
-        # The fewest levels whose states fit: with none, everything is kept.
-        root = _root(steps, level + 1, cast, floor)
-        factor = switch(root * (level + 1) <= held, root, factor)
-    lengths = [factor]
+    half = maximum(held // 2, 1)
+    shortest = factor = _root(steps, levels + 1)
+    for level in range(levels, 0, -1):
+        root = _root(steps // half, level)
+        fits = le(root * level + half, held)
+        shortest, factor = switch(fits, half, shortest), switch(fits, root, factor)
+    lengths = [switch(le(steps, held), steps + 1, shortest)]
     for _ in range(levels - 1):
         # A multiple of the shorter length that is above `steps` as soon as the product is.
         lengths.insert(0, lengths[0] * minimum(factor, steps // lengths[0] + 1))
     return lengths
 
 
-def _root(steps: Variable, degree: int, cast: object, floor: object) -> Variable:
-    """The smallest c with c^degree > steps, or one more."""
+def _root(number: Variable, degree: int) -> Variable:
+    """The smallest c with c^degree > number, or one more."""
+    from ..tensor import cast, floor
+
     if degree == 1:
-        return steps + 1
-    real = cast(steps, "float64") ** (1.0 / degree)  # type: ignore[operator]
-    made: Variable = cast(floor(real), "int64") + 1  # type: ignore[operator]
+        return number + 1
+    made: Variable = cast(floor(cast(number, "float64") ** (1.0 / degree)), "int64") + 1
     return made
 
 
