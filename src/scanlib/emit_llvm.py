@@ -1,119 +1,15 @@
-"""LLVM IR text for lowered kernels.
-
-Placeholders in a row's template:
-    {0} {1} {2}   operands, already values of the operand type
-    {t}           LLVM type of the operands            double, i32, i1, <4 x double>
-    {m}           the type as intrinsics spell it      f64, i32, i1, v4f64
-    {s}           the type as vector_math spells it    f64, i32, u8, v4f64
-Templates are chosen by the kind of the last operand: "f" floats, "i" signed, "u" unsigned, "b" bool.
-Bools are i1 in registers and i8 in memory.
-"""
+"""LLVM IR text for lowered kernels; see llvm_types.py for templates and their placeholders."""
 
 from __future__ import annotations
 
 import re
-import struct
 from collections.abc import Iterable, Mapping, Sequence
 
+from . import lowered
 from .errors import InternalError
-from .lowered import Assign, Check, Expr, For, If, Int, Kernel, Leave, SetDim, Statement, Store, as_expr
-from .ops.base import TABLE, Pointwise
-
-_SHORT = {"bool": "i1", "float32": "f32", "float64": "f64"}
-_LLVM = {"bool": "i1", "float32": "float", "float64": "double"}
-
-# Integer arithmetic that shape and index rules are made of; these need no row.
-_INDEX = {
-    "index_add": "add nsw i64 {0}, {1}",
-    "index_sub": "sub nsw i64 {0}, {1}",
-    "index_mul": "mul nsw i64 {0}, {1}",
-    "udiv": "udiv i64 {0}, {1}",
-    "urem": "urem i64 {0}, {1}",
-    "maximum": "call i64 @llvm.smax.i64(i64 {0}, i64 {1})",
-    "minimum": "call i64 @llvm.smin.i64(i64 {0}, i64 {1})",
-    "eq": "icmp eq i64 {0}, {1}",
-    "ne": "icmp ne i64 {0}, {1}",
-    "lt": "icmp slt i64 {0}, {1}",
-    "le": "icmp sle i64 {0}, {1}",
-    "gt": "icmp sgt i64 {0}, {1}",
-    "ge": "icmp sge i64 {0}, {1}",
-    "floor_divide": "call i64 @scanlib.floordiv.i64(i64 {0}, i64 {1})",
-    "mod": "call i64 @scanlib.mod.i64(i64 {0}, i64 {1})",
-}
-# A sum or product over an axis; these alone may be reassociated.
-_REDUCTION = {
-    "reassociated_add": "fadd reassoc contract {t} {0}, {1}",
-    "reassociated_mul": "fmul reassoc contract {t} {0}, {1}",
-}
-_LOGIC = {"logical_and": "and i1 {0}, {1}", "logical_or": "or i1 {0}, {1}"}
-
-
-def llvm_type(dtype: str) -> str:
-    if dtype in _LLVM:
-        return _LLVM[dtype]
-    return "i" + re.sub(r"\D", "", dtype)
-
-
-def memory_type(dtype: str) -> str:
-    return "i8" if dtype == "bool" else llvm_type(dtype)
-
-
-def short(dtype: str) -> str:
-    """The name vector_math gives a dtype."""
-    if dtype in _SHORT:
-        return _SHORT[dtype]
-    return ("u" if dtype.startswith("u") else "i") + re.sub(r"\D", "", dtype)
-
-
-def kind(dtype: str) -> str:
-    return "b" if dtype == "bool" else dtype[0]
-
-
-def literal(value: object, dtype: str) -> str:
-    if dtype == "bool":
-        return "true" if value else "false"
-    if dtype.startswith("float"):
-        number = float(value)  # type: ignore[arg-type]
-        if dtype == "float32":
-            try:
-                number = struct.unpack("<f", struct.pack("<f", number))[0]
-            except OverflowError:
-                number = float("inf") if number > 0 else float("-inf")
-        return f"0x{struct.unpack('<Q', struct.pack('<d', number))[0]:016X}"
-    bits = int(dtype.lstrip("uint"))
-    number = int(value) & ((1 << bits) - 1)  # type: ignore[call-overload]
-    return str(number - (1 << bits) if number >> (bits - 1) else number)
-
-
-def writes(statements: Iterable[Statement]) -> set[str]:
-    """The names (as in Expr.reads) that running `statements` may change."""
-    names: set[str] = set()
-    for s in statements:
-        if isinstance(s, Store):
-            names.add(f"b{s.buffer}")
-        elif isinstance(s, SetDim):
-            names.add(f"d{s.slot}")
-        elif isinstance(s, Assign):
-            names.update(f"r{n}" for n in s.names)
-        elif isinstance(s, For):
-            names |= writes(s.body) | {s.index}
-        elif isinstance(s, If):
-            names |= writes(s.then) | writes(s.otherwise)
-    return names
-
-
-def may_trap(e: Expr, seen: set[int]) -> bool:
-    """Whether computing `e` where it is not wanted could touch memory outside an array or stop the kernel."""
-    stack = [e]
-    while stack:
-        x = stack.pop()
-        if id(x) in seen:
-            continue
-        seen.add(id(x))
-        if x.op in ("load", "guard"):
-            return True
-        stack.extend(x.args)
-    return False
+from .llvm_types import literal, llvm_type, memory_type, placeholders, short, template
+from .lowered import Assign, Check, Expr, For, If, Int, Kernel, Lanes, Leave, SetDim, Statement, Store, as_expr
+from .statements import coefficient, may_trap, writes
 
 
 class KernelEmitter:
@@ -121,6 +17,8 @@ class KernelEmitter:
 
     Invariant: `scopes` holds, innermost last, the values computed so far that dominate the current
     position; a value is dropped as soon as something it reads from may have changed.
+
+    Inside Lanes, what depends on the lane is a vector of `width` lanes, the first of which is `base`.
     """
 
     def __init__(self, kernel: Kernel, dtypes: Sequence[str], step_slots: Mapping[str, int], first_metadata: int):
@@ -140,6 +38,9 @@ class KernelEmitter:
         self.steps: list[str] = []
         self.metadata = first_metadata
         self.scope_ids: dict[object, int] = {}
+        self.lane: Expr | None = None
+        self.base: Expr | None = None
+        self.width = 1
 
     # -- text ------------------------------------------------------------------------------------------
 
@@ -209,6 +110,13 @@ class KernelEmitter:
             f"getelementptr inbounds {memory_type(self.dtypes[buffer])}, ptr {base}, i64 {self.emit(offset)}"
         )
 
+    def lanes_address(self, buffer: int, offset: Expr) -> str:
+        """The address of the first lane of something that lies lane by lane."""
+        assert self.lane is not None and self.base is not None
+        if coefficient(offset, self.lane) != 1:
+            raise InternalError(f"{self.kernel.name}: lanes of buffer {buffer} do not lie next to each other")
+        return self.address(buffer, as_expr(lowered.replace(offset, self.lane, self.base)))
+
     def dim_address(self, slot: int) -> str:
         return self.value(f"getelementptr inbounds i64, ptr %dims, i64 {slot}")
 
@@ -244,6 +152,23 @@ class KernelEmitter:
             raise InternalError(f"{self.kernel.name}: value of {e.op} was lost while it was computed")
         return result
 
+    def lanes_of(self, e: Expr) -> int:
+        """How many lanes the value of `e` has here."""
+        return self.width if self.lane is not None and not self.lane.reads.isdisjoint(e.reads) else 1
+
+    def operand(self, e: Expr, lanes: int) -> str:
+        """`e` with that many lanes: a value that is the same in all of them is repeated."""
+        value = self.emit(e)
+        if lanes == 1 or self.lanes_of(e) == lanes:
+            return value
+        t = llvm_type(e.dtype)
+        if value[0] != "%":
+            return f"splat ({t} {value})"
+        first = self.value(f"insertelement <{lanes} x {t}> poison, {t} {value}, i64 0")
+        return self.value(
+            f"shufflevector <{lanes} x {t}> {first}, <{lanes} x {t}> poison, <{lanes} x i32> zeroinitializer"
+        )
+
     def compute(self, e: Expr) -> str:
         if e.op == "const":
             return literal(e.value, e.dtype)
@@ -252,68 +177,74 @@ class KernelEmitter:
         if e.op == "bound":
             return f"%{e.value}"
         if e.op == "index":
-            # A step of an enclosing scan that this kernel does not loop over itself.
-            return self.read_dim(self.step_slots[e.value])
+            return self.index(e)
         if e.op == "load":
             return self.load(e)
         if e.op == "reg":
-            raw = self.value(f"load {memory_type(e.dtype)}, ptr {self.registers[e.value]}, align 8")
-            return self.value(f"icmp ne i8 {raw}, 0") if e.dtype == "bool" else raw
+            lanes = self.lanes_of(e)
+            name = self.registers[e.value]
+            return self.as_bool(e, self.value(f"load {memory_type(e.dtype, lanes)}, ptr {name}, align 8"))
         if e.op == "guard":
             self.check(e.args[1], e.value, e.args[2:])
             return self.emit(e.args[0])
+        lanes = self.lanes_of(e)
         if e.op == "cast":
-            return self.cast(self.emit(e.args[0]), e.args[0].dtype, e.dtype)
-        if e.op == "select":
+            return self.cast(self.operand(e.args[0], lanes), e.args[0].dtype, e.dtype, lanes)
+        if e.op == "select" and lanes == 1:
             return self.select(e)
-        return self.value(self.template(e).format(*(self.emit(a) for a in e.args), **self.names(e)))
+        values = [self.operand(a, lanes) for a in e.args]
+        if e.op in ("where", "select"):
+            t = llvm_type(e.dtype, lanes)
+            return self.value(f"select {llvm_type('bool', lanes)} {values[0]}, {t} {values[1]}, {t} {values[2]}")
+        return self.value(template(e).format(*values, **placeholders(e.args[-1].dtype, lanes)))
 
-    def names(self, e: Expr) -> dict[str, str]:
-        dtype = e.args[-1].dtype if e.args else e.dtype
-        t = llvm_type(dtype)
-        return {"t": t, "m": {"double": "f64", "float": "f32"}.get(t, t), "s": short(dtype)}
+    def index(self, e: Expr) -> str:
+        if e is self.lane and self.width > 1:
+            assert self.base is not None
+            numbers = ", ".join(f"i64 {i}" for i in range(self.width))
+            first = self.operand(self.base, self.width)
+            return self.value(f"add <{self.width} x i64> {first}, <{numbers}>")
+        # A step of an enclosing scan that this kernel does not loop over itself.
+        return self.read_dim(self.step_slots[e.value])
 
-    def template(self, e: Expr) -> str:
-        operand = e.args[-1].dtype
-        if operand == "int64" and e.op in _INDEX:
-            return _INDEX[e.op]
-        if e.op in _REDUCTION:
-            return _REDUCTION[e.op]
-        if operand == "bool" and e.op in _LOGIC:
-            return _LOGIC[e.op]
-        row = TABLE.get(e.op)
-        if row is None or not isinstance(row.lower, Pointwise) or kind(operand) not in row.lower.llvm:
-            raise InternalError(f"no LLVM template for {e.op} on {operand}")
-        return row.lower.llvm[kind(operand)]
+    def as_bool(self, e: Expr, raw: str) -> str:
+        """Memory holds bools as bytes."""
+        if e.dtype != "bool":
+            return raw
+        lanes = self.lanes_of(e)
+        zero = "0" if lanes == 1 else "zeroinitializer"
+        return self.value(f"icmp ne {memory_type('bool', lanes)} {raw}, {zero}")
 
     def load(self, e: Expr) -> str:
-        buffer = e.value
-        type = memory_type(self.dtypes[buffer])
-        raw = self.value(f"load {type}, ptr {self.address(buffer, e.args[0])}{self.alias(buffer)}")
-        return self.value(f"icmp ne i8 {raw}, 0") if e.dtype == "bool" else raw
+        buffer, lanes = e.value, self.lanes_of(e)
+        address = self.address(buffer, e.args[0]) if lanes == 1 else self.lanes_address(buffer, e.args[0])
+        type = memory_type(self.dtypes[buffer], lanes)
+        align = "" if lanes == 1 else f", align {self.alignment(buffer)}"
+        return self.as_bool(e, self.value(f"load {type}, ptr {address}{align}{self.alias(buffer)}"))
 
-    def cast(self, value: str, source: str, target: str) -> str:
-        a, b = llvm_type(source), llvm_type(target)
-        if target == "bool":
-            if source.startswith("float"):
-                return self.value(f"fcmp une {a} {value}, {literal(0.0, source)}")
-            return self.value(f"icmp ne {a} {value}, 0")
-        if source.startswith("float") and target.startswith("float"):
-            return self.value(f"{'fpext' if target == 'float64' else 'fptrunc'} {a} {value} to {b}")
-        if source.startswith("float"):
-            # NumPy on x86 wraps through int64; the saturating conversion is defined everywhere.
-            wide = self.value(f"call i64 @llvm.fptosi.sat.i64.{short(source)}({a} {value})")
-            if target == "uint64":
-                big = self.value(f"call i64 @llvm.fptoui.sat.i64.{short(source)}({a} {value})")
-                negative = self.value(f"fcmp olt {a} {value}, {literal(0.0, source)}")
-                return self.value(f"select i1 {negative}, i64 {wide}, i64 {big}")
-            return wide if b == "i64" else self.value(f"trunc i64 {wide} to {b}")
-        unsigned = source == "bool" or source.startswith("u")
-        if target.startswith("float"):
-            return self.value(f"{'uitofp' if unsigned else 'sitofp'} {a} {value} to {b}")
-        if a == b:
+    def alignment(self, buffer: int) -> int:
+        bits = int("".join(c for c in short(self.dtypes[buffer]) if c.isdigit()))
+        return max(1, bits // 8)
+
+    def cast(self, value: str, source: str, target: str, lanes: int) -> str:
+        a, b = llvm_type(source, lanes), llvm_type(target, lanes)
+        zero = "zeroinitializer" if lanes > 1 else literal(0, source)
+        if source == target:
             return value
-        if int(a[1:]) > int(b[1:]):
+        if target == "bool":
+            return self.value(f"{'fcmp une' if source[0] == 'f' else 'icmp ne'} {a} {value}, {zero}")
+        if source[0] == "f" and target[0] == "f":
+            return self.value(f"{'fpext' if target == 'float64' else 'fptrunc'} {a} {value} to {b}")
+        if source[0] == "f":
+            s, name = placeholders(source, lanes)["s"], short(target)
+            return self.value(f"call {b} @scanlib.to_{name}.{s}({a} {value})")
+        unsigned = source == "bool" or source[0] == "u"
+        if target[0] == "f":
+            return self.value(f"{'uitofp' if unsigned else 'sitofp'} {a} {value} to {b}")
+        narrow, wide = (int(llvm_type(d)[1:]) for d in (source, target))
+        if narrow == wide:
+            return value
+        if narrow > wide:
             return self.value(f"trunc {a} {value} to {b}")
         return self.value(f"{'zext' if unsigned else 'sext'} {a} {value} to {b}")
 
@@ -360,30 +291,61 @@ class KernelEmitter:
         if s.value.dtype != dtype:
             raise InternalError(f"{self.kernel.name}: {s.value.dtype} stored in a buffer of {dtype}")
         offset = as_expr(s.offset)
-        value = self.emit(s.value)
-        raw = self.value(f"zext i1 {value} to i8") if dtype == "bool" else value
-        self.line(f"store {memory_type(dtype)} {raw}, ptr {self.address(s.buffer, offset)}{self.alias(s.buffer)}")
+        lanes = self.lanes_of(offset)
+        value = self.operand(s.value, lanes)
+        type = memory_type(dtype, lanes)
+        raw = self.value(f"zext {llvm_type(dtype, lanes)} {value} to {type}") if dtype == "bool" else value
+        address = self.address(s.buffer, offset) if lanes == 1 else self.lanes_address(s.buffer, offset)
+        align = "" if lanes == 1 else f", align {self.alignment(s.buffer)}"
+        self.line(f"store {type} {raw}, ptr {address}{align}{self.alias(s.buffer)}")
         self.forget({f"b{s.buffer}"})
-        if f"b{s.buffer}" not in offset.reads:
-            self.scopes[-1][_loaded(s.buffer, offset, dtype)] = value
+        if f"b{s.buffer}" not in offset.reads and value[0] == "%":
+            self.scopes[-1][lowered.load(s.buffer, offset, dtype)] = value
 
     def assign(self, s: Assign) -> None:
-        values = [self.emit(v) for v in s.values]
-        for name, v, value in zip(s.names, s.values, values):
-            type = llvm_type(v.dtype)
+        lanes = [self.width if name[0] == "l" else 1 for name in s.names]
+        values = [self.operand(v, n) for v, n in zip(s.values, lanes)]
+        for name, v, value, n in zip(s.names, s.values, values, lanes):
+            type = memory_type(v.dtype, n)
             if name not in self.registers:
-                self.registers[name] = f"%r.{name}"
-                self.entry.append(f"  %r.{name} = alloca {memory_type(v.dtype)}, align 8")
+                self.registers[name] = f"%r.{name}" + (f".{n}" if n > 1 else "")
+                self.entry.append(f"  {self.registers[name]} = alloca {type}, align 8")
             if v.dtype == "bool":
-                value, type = self.value(f"zext i1 {value} to i8"), "i8"
+                value = self.value(f"zext {llvm_type(v.dtype, n)} {value} to {type}")
             self.line(f"store {type} {value}, ptr {self.registers[name]}, align 8")
         self.forget({f"r{n}" for n in s.names})
+
+    def lanes(self, s: Lanes) -> None:
+        """One loop per width, each going on where the wider one had too few lanes left."""
+        position, stop = self.emit(as_expr(s.start)), self.emit(as_expr(s.stop))
+        lane = lowered.index(s.index)
+        for width in s.widths:
+            if width > 1:
+                left = self.value(f"sub nsw i64 {stop}, {position}")
+                rest = self.value(f"srem i64 {left}, {width}")
+                end = self.value(f"sub nsw i64 {stop}, {rest}")
+            else:
+                end = stop
+            base = lowered.index(f"i.{s.index}") if width > 1 else lane
+            self.lane, self.base, self.width = (lane, base, width) if width > 1 else (None, None, 1)
+            for name in [n for n in self.registers if n.split(".")[0] == s.index]:
+                del self.registers[name]
+            self.forget(writes(s.body) | {s.index})
+            self.counted(base, position, end, width, s.body)
+            self.lane, self.base, self.width = None, None, 1
+            position = end
+        self.forget({s.index})
 
     def loop(self, s: For) -> None:
         start, stop = self.emit(as_expr(s.start)), self.emit(as_expr(s.stop))
         self.forget(writes(s.body) | {s.index})
+        self.counted(lowered.index(s.index), start, stop, 1, s.body)
+        self.forget({s.index})
+
+    def counted(self, variable: Expr, start: str, stop: str, step: int, body: Iterable[Statement]) -> None:
+        """for variable = start; variable < stop; variable += step."""
         label = self.fresh("loop")
-        i = f"{s.index}.{label}"
+        i = f"{variable.value}.{label}"
         before = self.block
         self.line(f"br label %{label}")
         self.start_block(label)
@@ -392,21 +354,20 @@ class KernelEmitter:
         self.line(f"%{label}.go = icmp slt i64 %{i}, {stop}")
         self.line(f"br i1 %{label}.go, label %{label}.body, label %{label}.end")
         self.start_block(f"{label}.body")
-        is_step = s.index[0] == "t"
+        is_step = variable.value[0] == "t"
         if is_step:
             self.steps.append(i)
             self.step_exits.append(f"{label}.end")
-        self.scopes.append({_index(s.index): f"%{i}"})
-        self.statements(s.body)
+        self.scopes.append({variable: f"%{i}"})
+        self.statements(body)
         self.scopes.pop()
         if is_step:
             self.steps.pop()
             self.step_exits.pop()
-        self.line(f"%{i}.next = add nuw nsw i64 %{i}, 1")
+        self.line(f"%{i}.next = add nuw nsw i64 %{i}, {step}")
         self.line(f"br label %{label}")
         self.lines[position] = f"  %{i} = phi i64 [ {start}, %{before} ], [ %{i}.next, %{self.block} ]"
         self.start_block(f"{label}.end")
-        self.forget({s.index})
 
     def branch(self, s: If) -> None:
         condition = self.emit(s.condition)
@@ -440,6 +401,8 @@ class KernelEmitter:
                 self.assign(s)
             elif isinstance(s, For):
                 self.loop(s)
+            elif isinstance(s, Lanes):
+                self.lanes(s)
             elif isinstance(s, If):
                 self.branch(s)
             elif isinstance(s, Check):
@@ -457,19 +420,6 @@ class KernelEmitter:
         return "\n".join([head, "entry:", *self.entry, "  br label %body", "body:", *self.lines, "}"])
 
 
-def _loaded(buffer: int, offset: Expr, dtype: str) -> Expr:
-    from .lowered import load
-
-    return load(buffer, offset, dtype)
-
-
-def _index(name: str) -> Expr:
-    from .lowered import index
-
-    return index(name)
-
-
-_CALL = re.compile(r"call (\S+|<[^>]+>) (@llvm\.[\w.]+)\(([^)]*)\)")
 _MATH = re.compile(r"@scanlib\.(\w+)\.(\w+)\(")
 
 
@@ -488,11 +438,5 @@ def emit_module(kernels: Sequence[Kernel], dtypes: Sequence[str], step_slots: Ma
     text = "\n\n".join(functions)
     requests = sorted(set(_MATH.findall(text)))
     math = definitions(requests) if requests else ""
-    declared = set(re.findall(r"^declare [^@]*(@[\w.]+)", math, re.M))
-    declarations = set()
-    for result, name, arguments in _CALL.findall(text):
-        if name not in declared:
-            types = ", ".join(" ".join(a.split()[:-1]) for a in arguments.split(", ")) if arguments else ""
-            declarations.add(f"declare {result} {name}({types})")
     attributes = "attributes #0 = { nounwind }"
-    return "\n\n".join([math, "\n".join(sorted(declarations)), text, attributes, "\n".join(metadata)]) + "\n"
+    return "\n\n".join([math, text, attributes, "\n".join(metadata)]) + "\n"

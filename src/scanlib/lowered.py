@@ -20,13 +20,15 @@ class Expr:
     op      meaning                                     args              value
     const   a literal                                                     the Python number
     dim     an entry of the dims table (int64)                            the slot
-    index   a loop variable (int64); "t…" are steps of scans              its name
+    index   a loop variable (int64); "t…" are steps of scans, "l…" lanes  its name
     bound   "start" or "stop": the steps this kernel was asked to run     which
     load    an element of a buffer                      (offset,)         the buffer
     reg     a loop-carried register                                       its name
     guard   args[0], after checking that args[1] holds  (x, cond, *vals)  the check id
     cast    args[0] converted to this dtype             (x,)
-    select  args[1] if args[0] else args[2]             (cond, a, b)
+    select  args[1] if args[0] else args[2]; the other  (cond, a, b)
+            arm is not computed where that could trap
+    where   the same, both arms computed                (cond, a, b)
     other   the elementwise row of that name            its operands
     """
 
@@ -65,10 +67,11 @@ def expr(op: str, args: tuple[Expr, ...], dtype: str, value: Any = None, minimum
     if op == "load":
         reads |= {f"b{value}"}
     elif op == "reg":
-        reads |= {f"r{value}"}
+        # A register of a lane is named after it.
+        reads |= {f"r{value}", value.split(".")[0]} if value[0] == "l" else {f"r{value}"}
     elif op == "dim":
         reads |= {f"d{value}"}
-    elif op == "index" and value[0] == "t":
+    elif op == "index" and value[0] in "tl":
         reads |= {value}
     elif op == "bound":
         reads |= {"t@"}
@@ -139,6 +142,13 @@ def select(condition: Expr, yes: Expr, no: Expr) -> Expr:
     if yes.minimum is not None and no.minimum is not None:
         low = min(yes.minimum, no.minimum)
     return expr("select", (condition, yes, no), yes.dtype, None, low)
+
+
+def where(condition: Expr, yes: Expr, no: Expr) -> Expr:
+    """`select` between values that may both be computed."""
+    if condition.op == "const":
+        return yes if condition.value else no
+    return yes if yes is no else expr("where", (condition, yes, no), yes.dtype)
 
 
 # Integer algebra on Int: folds what is known, keeps lower bounds, so that shapes and indices that are
@@ -326,6 +336,20 @@ class For:
 
 
 @dataclass(frozen=True)
+class Lanes:
+    """for index in [start, stop): body, `widths[0]` lanes at once as long as there are so many, then fewer.
+
+    The lanes are independent; memory that depends on the lane lies at distance 1 from lane to lane.
+    """
+
+    index: str
+    start: Int
+    stop: Int
+    body: list[Statement]
+    widths: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class If:
     condition: Expr
     then: list[Statement]
@@ -348,7 +372,7 @@ class Leave:
     condition: Expr
 
 
-Statement = Union[Store, SetDim, Assign, For, If, Check, Leave]
+Statement = Union[Store, SetDim, Assign, For, Lanes, If, Check, Leave]
 
 
 @dataclass

@@ -12,8 +12,9 @@ from collections.abc import Iterable
 from .. import lowered
 from ..graph import Apply
 from ..dims import product
-from ..lowered import Assign, Check, Expr, For, If, Int, Leave, SetDim, Statement, Store
+from ..lowered import Assign, Expr, For, If, Int, Statement, Store
 from ..plan import Operand
+from ..statements import expressions
 from .program import Program, View, row_major
 from .region import Region, itemsize
 
@@ -84,28 +85,3 @@ class BlockRegion(Region):
     def _steps(self, statements: Iterable[Statement]) -> bool:
         """Whether any of the statements reads the step."""
         return any(isinstance(e, Expr) and self.step in e.reads for e in expressions(statements))
-
-
-def expressions(statements: Iterable[Statement]) -> Iterable[Int]:
-    """Every expression of the statements, nested ones too."""
-    for s in statements:
-        if isinstance(s, Store):
-            yield from (s.offset, s.value)
-        elif isinstance(s, SetDim):
-            yield s.value
-        elif isinstance(s, Assign):
-            yield from s.values
-        elif isinstance(s, For):
-            yield from (s.start, s.stop)
-            yield from expressions(s.body)
-        elif isinstance(s, If):
-            yield s.condition
-            yield from expressions(s.then)
-            yield from expressions(s.otherwise)
-        elif isinstance(s, Check):
-            yield from (s.condition, *s.values)
-        elif isinstance(s, Leave):
-            yield s.condition
-
-
-__all__ = ["BlockRegion", "NotBatched", "expressions", "rows_view"]

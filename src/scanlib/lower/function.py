@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .. import lowered
 from ..errors import UserValueError
 from ..graph import FunctionGraph, Variable, describe
-from ..lowered import Assign, Check, Expr, For, If, Int, Kernel, Leave, SetDim, Statement, Store
+from ..lowered import Expr, Int, Kernel
 from ..plan import Branch, Call, Input, Instruction, Library, Loop, Output, Plan, Release
+from ..statements import expressions, writes
 from .program import CheckRecord, Program, row_major
 from .region import Region
 from .stages import copy
@@ -80,32 +81,9 @@ def _output(region: Region, v: Variable) -> Output:
 # -- when memory is given back ----------------------------------------------------------------------------
 
 
-def _expressions(statements: Iterable[Statement]) -> Iterable[Int]:
-    for s in statements:
-        if isinstance(s, Store):
-            yield from (s.offset, s.value)
-        elif isinstance(s, SetDim):
-            yield s.value
-        elif isinstance(s, Assign):
-            yield from s.values
-        elif isinstance(s, For):
-            yield from (s.start, s.stop)
-            yield from _expressions(s.body)
-        elif isinstance(s, If):
-            yield s.condition
-            yield from _expressions(s.then)
-            yield from _expressions(s.otherwise)
-        elif isinstance(s, Check):
-            yield from (s.condition, *s.values)
-        elif isinstance(s, Leave):
-            yield s.condition
-
-
 def _kernel_buffers(kernel: Kernel) -> set[int]:
-    from ..emit_llvm import writes
-
     names = writes(kernel.body)
-    for value in _expressions(kernel.body):
+    for value in expressions(kernel.body):
         if isinstance(value, Expr):
             names |= value.reads
     return {int(n[1:]) for n in names if n[0] == "b"}

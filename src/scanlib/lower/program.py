@@ -67,6 +67,10 @@ class NotNative(Exception):
     """The body of a scan needs more than one kernel per step; carries the reason for `explain`."""
 
 
+class NotLanes(Exception):
+    """The lanes of a body are not independent, or too few; carries the reason for `explain`."""
+
+
 class Program:
     """The growing lists of one function's plan."""
 

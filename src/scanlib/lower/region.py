@@ -134,6 +134,12 @@ class Region:
             if place is not None and len(self.shapes[id(v)]) == v.ndim:
                 self.sinks[id(v)] = place(self.shapes[id(v)])
 
+    def is_alias(self, node: Apply) -> bool:
+        """Whether the output is the input under another name."""
+        from .pull import is_identity
+
+        return is_identity(self, node)
+
     def is_barrier(self, node: Apply) -> bool:
         rule = node.op.lower
         if isinstance(rule, (Library, RegionRule)):
@@ -170,11 +176,9 @@ class Region:
 
     def store_if_worthwhile(self, node: Apply) -> None:
         """Decide whether an elementwise result is computed where it is read, or once into memory."""
-        from .pull import is_identity
-
         v = node.output
         rule = node.op.lower
-        if is_identity(self, node):
+        if self.is_alias(node):
             source = id(node.inputs[0])
             self.depths[id(v)], self.depths[-id(v)] = self.depths.get(source, 0), self.depths.get(-source, 0)
             return

@@ -19,7 +19,7 @@ from ..lowered import Int
 from ..ops.scan_op import ScanSpec, operands_of, spec_of
 from ..plan import Instruction, Loop, Storage
 from .block import NotBatched
-from .program import NotNative, View
+from .program import NotLanes, NotNative, View
 from .scan_body import Body, LoopSlots
 
 if TYPE_CHECKING:
@@ -130,15 +130,20 @@ def _storage(region: Region, body: Region, o: ScanOutput) -> Storage:
 def _lower_body(region: Region, node: Apply, outputs: list[ScanOutput], slots: LoopSlots) -> Body:
     """The body with as much batched as can be, its recurrence as one kernel per block if it can be."""
     shapes = [o.shape for o in outputs]
+    from .lanes import LaneBody
+
     state = region.program.snapshot()
+    kind: type[Body] = LaneBody
     native, batched = True, True
     while True:
         try:
-            return Body(region, node, outputs, slots, native, batched)
+            return kind(region, node, outputs, slots, native, batched)
+        except NotLanes:
+            kind = Body
         except NotNative:
-            native = False
+            kind, native = Body, False
         except NotBatched:
-            native, batched = True, False
+            kind, native, batched = LaneBody, True, False
         region.program.restore(state)
         for o, shape in zip(outputs, shapes):
             o.shape = shape

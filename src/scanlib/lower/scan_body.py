@@ -71,7 +71,7 @@ class Body:
         self.block = lowered.dim(slots.block, 1)
         self.registers: dict[int, list[list[str]]] = {}
         self.handed: dict[int, View] = {}
-        self.region = Region(parent.program, parent, self.name, native)
+        self.region = self.make_region(native)
         self.prologue = BlockRegion(parent.program, parent, self.name, self.block)
         self.epilogue = BlockRegion(parent.program, parent, self.name, self.block)
         self._prologue()
@@ -81,6 +81,9 @@ class Body:
             self._wrap()
         self._initial()
         self._block_length()
+
+    def make_region(self, native: bool) -> Region:
+        return Region(self.parent.program, self.parent, self.name, native)
 
     # -- what the core runs ----------------------------------------------------------------------------
 
@@ -269,11 +272,14 @@ class Body:
             view = self.epilogue.temporary(describe(v), v.dtype, shape, -1)
             self.handed[id(source)] = view
             target = rows_view(view.buffer, shape, v.dtype, self.row)
-            level = max(0, region.level(source))
-            region.kernels.setdefault(level, []).extend(copy(region, source, target))
+            self._copy_row(source, target)
         elif id(source) in region.sinks:
             region.memory(source)
         return view
+
+    def _copy_row(self, source: Variable, target: View) -> None:
+        level = max(0, self.region.level(source))
+        self.region.kernels.setdefault(level, []).extend(copy(self.region, source, target))
 
     # -- outputs ---------------------------------------------------------------------------------------
 

@@ -455,7 +455,7 @@ switch = Op(
     "switch",
     infer("switch", _switch_dtypes, "fiub"),
     _switch_reference,
-    Pointwise(_switch_dtypes, {}, lambda params, operands: lowered.select(*operands)),
+    Pointwise(_switch_dtypes, {}, lambda params, operands: lowered.where(*operands)),
     gradient(_switch_flows),
     forward(_switch_flows),
 )

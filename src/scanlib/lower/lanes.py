@@ -1,0 +1,208 @@
+"""Bodies whose lanes are independent (D8): lanes outside, time inside, states in vector registers.
+
+A body qualifies when all of its recurrence is elementwise over the one shape its states have.  The last axis is
+the lane axis; a group of lanes stays in registers for all steps of a block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .. import lowered
+from ..graph import Apply, Variable
+from ..lowered import Assign, Expr, For, Int, Lanes, SetDim, Statement, Store
+from ..ops.base import TABLE, Affine, Element, Pointwise, Reshape
+from ..statements import coefficient
+from .program import EXPAND, NotLanes, View
+from .region import Region, itemsize, static_size
+from .scan_body import Body
+
+# Bytes of one value that a group of lanes holds in registers: eight registers of 32 bytes hide the latency of an
+# arithmetic operation; bodies with more values to hold, or with math functions, have fewer registers to spare.
+WIDE, MEDIUM, NARROW, VECTOR = 256, 128, 64, 32
+# Up to so many values a wide group, up to so many a medium one.
+FEW_VALUES, SOME_VALUES = 12, 24
+# Lane steps of a block, so that an interrupt is noticed.
+LANE_STEPS = 1 << 27
+
+
+class LaneRegion(Region):
+    """A region in which nothing is stored on the way: every value is pulled lane by lane."""
+
+    def store_if_worthwhile(self, node: Apply) -> None:
+        if not isinstance(node.op.lower, (Pointwise, Affine, Element, Reshape)) and not self.is_alias(node):
+            raise NotLanes(f"{node.op.name} mixes lanes")
+
+    def memory(self, v: Variable) -> View:
+        found = self.view(v)
+        if found is None and not self.owns(v) and self.parent is not None:
+            return self.parent.memory(v)
+        if found is None:
+            raise NotLanes("a value is needed in memory")
+        return found
+
+
+class LaneBody(Body):
+    def make_region(self, native: bool) -> Region:
+        self.rows: list[tuple[Variable, View]] = []
+        return LaneRegion(self.parent.program, self.parent, self.name, True)
+
+    def _bind_states(self) -> None:
+        spec, region = self.spec, self.region
+        inner = [j for j in range(len(spec.states)) if j in self.parts.recurrence]
+        if not inner or spec.condition() is not None:
+            raise NotLanes("there is no state, or a condition on all lanes")
+        self.shape = self.outputs[inner[0]].shape or ()
+        size = static_size(self.shape)
+        if not self.shape or (size is not None and size <= EXPAND):
+            raise NotLanes("states are small")
+        self.lane = lowered.index(region.program.unique("l"))
+        self.index: tuple[Int, ...] = (*(lowered.index(f"i{k}") for k in range(len(self.shape) - 1)), self.lane)
+        # Loops made elsewhere start counting their names after these.
+        region.nesting = len(self.shape) - 1
+        for j in inner:
+            self._same_shape(self.outputs[j].shape)
+        for j, (taps, inputs) in enumerate(zip(spec.states, spec.state_inputs())):
+            o = self.outputs[j]
+            assert o.shape is not None
+            for tap, v in zip(taps, inputs):
+                if j in inner:
+                    name = self._register(j, o.depth + tap)
+
+                    def element(index: tuple[Int, ...], name: str = name, dtype: str = v.dtype) -> Expr:
+                        if any(a is not b for a, b in zip(index, self.index)):
+                            raise NotLanes("a state is read at another lane")
+                        return lowered.register(name, dtype)
+
+                    region.bind(v, element, o.shape)
+                else:
+                    region.bind(v, o.slot_view(lowered.add(self.step, tap)), o.shape)
+
+    def _register(self, j: int, p: int) -> str:
+        return f"{self.lane.value}.{j}.{p}"
+
+    def _same_shape(self, shape: Sequence[Int] | None) -> None:
+        program = self.region.program
+        if shape is None or len(shape) != len(self.shape) or not all(map(program.same, shape, self.shape)):
+            raise NotLanes("shapes differ")
+
+    def _sinks(self, region: Region, positions: Sequence[int]) -> None:
+        if region is self.epilogue:
+            super()._sinks(region, positions)
+
+    def _hand_over_sinks(self) -> None:
+        return
+
+    def _copy_row(self, source: Variable, target: View) -> None:
+        self._same_shape(target.shape)
+        self.rows.append((source, target))
+
+    def _store_outputs(self, region: Region, positions: Sequence[int]) -> None:
+        if region is self.epilogue:
+            super()._store_outputs(region, positions)
+            return
+        for k in positions:
+            o = self.outputs[k]
+            if o.shape is None:
+                o.shape = region.shape(self.spec.outputs[k]) if self._stored(k) else ()
+            if self._stored(k):
+                self._same_shape(o.shape)
+
+    def _wrap(self) -> None:
+        spec = self.spec
+        if self.region.kernels.get(0):
+            raise NotLanes("the body needs memory of its own")
+        body: list[Statement] = []
+        names: list[str] = []
+        values: list[Expr] = []
+        for source, target in self.rows:
+            body.append(self._store(target, self.region.element(source, self.index)))
+        for k in self.parts.recurrence:
+            if not self._stored(k):
+                continue
+            o = self.outputs[k]
+            fresh = self.region.element(spec.outputs[k], self.index)
+            if k >= len(spec.states) or o.every_step:
+                body.append(self._store(o.slot_view(self.step), fresh))
+            if k < len(spec.states):
+                for p in range(o.depth):
+                    names.append(self._register(k, p))
+                    last = p + 1 == o.depth
+                    values.append(fresh if last else lowered.register(self._register(k, p + 1), o.dtype))
+        body.append(Assign(tuple(names), tuple(values)))
+        self._verify([s.value for s in body if isinstance(s, Store)] + values)
+        before, after = self._load_and_flush()
+        loop = For(self.name, lowered.bound("start"), lowered.bound("stop"), body)
+        statements: list[Statement] = [
+            Lanes(str(self.lane.value), 0, self.shape[-1], [*before, loop, *after], self._widths(values))
+        ]
+        for k in reversed(range(len(self.shape) - 1)):
+            statements = [For(f"i{k}", 0, self.shape[k], statements)]
+        self.region.kernels[0] = statements
+
+    def _store(self, target: View, value: Expr) -> Statement:
+        return Store(target.buffer, target.position(self.index), value)
+
+    def _load_and_flush(self) -> tuple[list[Statement], list[Statement]]:
+        before: list[Statement] = []
+        after: list[Statement] = []
+        for j in self.parts.recurrence:
+            if j >= len(self.spec.states):
+                continue
+            o = self.outputs[j]
+            for p in range(o.depth):
+                name = self._register(j, p)
+                old = o.slot_view(lowered.add(lowered.bound("start"), p - o.depth))
+                before.append(Assign((name,), (old.at(self.index),)))
+                if not o.every_step:
+                    new = o.slot_view(lowered.add(lowered.bound("stop"), p - o.depth))
+                    after.append(self._store(new, lowered.register(name, o.dtype)))
+        return before, after
+
+    def _verify(self, values: Sequence[Expr]) -> None:
+        """Everything that varies with the lane lies lane by lane and can be computed in all lanes."""
+        for e in _all(values):
+            if self.lane.reads.isdisjoint(e.reads):
+                continue
+            if e.op in ("select", "guard") or (e.op == "load" and coefficient(e.args[0], self.lane) != 1):
+                raise NotLanes("lanes are not next to each other in memory")
+
+    def _widths(self, values: Sequence[Expr]) -> tuple[int, ...]:
+        size = max(itemsize(v.dtype) for v in values)
+        count = sum(1 for e in _all(values) if not self.lane.reads.isdisjoint(e.reads))
+        simple = not any(_is_math(e) for e in _all(values))
+        group = WIDE if simple and count <= FEW_VALUES else MEDIUM if count <= SOME_VALUES else NARROW
+        return group // size, VECTOR // size, 1
+
+    def _block_length(self) -> None:
+        if self.prologue.row_bytes or self.epilogue.row_bytes:
+            super()._block_length()
+            return
+        lanes: Int = 1
+        for d in self.shape:
+            lanes = lowered.mul(lanes, d)
+        length = lowered.floordiv(lowered.add(LANE_STEPS, 0), lowered.maximum(lanes, 1))
+        length = lowered.maximum(lowered.minimum(length, 4096), 1)
+        if isinstance(length, int):
+            self.parent.program.initial_dims[self.slots.block] = length
+        else:
+            level = self.parent.data_level([length])
+            self.parent.kernels.setdefault(level, []).append(SetDim(self.slots.block, length))
+
+
+def _is_math(e: Expr) -> bool:
+    row = TABLE.get(e.op)
+    return row is not None and isinstance(row.lower, Pointwise) and any("@scanlib." in t for t in row.lower.llvm.values())
+
+
+def _all(values: Sequence[Expr]) -> list[Expr]:
+    """Every expression below `values`, each once; addresses are not looked into."""
+    seen: dict[int, Expr] = {}
+    stack = list(values)
+    while stack:
+        e = stack.pop()
+        if id(e) not in seen:
+            seen[id(e)] = e
+            if e.op != "load":
+                stack.extend(e.args)
+    return list(seen.values())

@@ -1,0 +1,79 @@
+"""Walks over lowered statements and expressions: what they write, read, and how they vary."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from . import lowered
+from .lowered import Assign, Check, Expr, For, If, Int, Lanes, Leave, SetDim, Statement, Store
+
+
+def writes(statements: Iterable[Statement]) -> set[str]:
+    """The names (as in Expr.reads) that running `statements` may change."""
+    names: set[str] = set()
+    for s in statements:
+        if isinstance(s, Store):
+            names.add(f"b{s.buffer}")
+        elif isinstance(s, SetDim):
+            names.add(f"d{s.slot}")
+        elif isinstance(s, Assign):
+            names.update(f"r{n}" for n in s.names)
+        elif isinstance(s, (For, Lanes)):
+            names |= writes(s.body) | {s.index}
+        elif isinstance(s, If):
+            names |= writes(s.then) | writes(s.otherwise)
+    return names
+
+
+def may_trap(e: Expr, seen: set[int]) -> bool:
+    """Whether computing `e` where it is not wanted could touch memory outside an array or stop the kernel."""
+    stack = [e]
+    while stack:
+        x = stack.pop()
+        if id(x) in seen:
+            continue
+        seen.add(id(x))
+        if x.op in ("load", "guard"):
+            return True
+        stack.extend(x.args)
+    return False
+
+
+def expressions(statements: Iterable[Statement]) -> Iterable[Int]:
+    """Every expression of the statements, nested ones too."""
+    for s in statements:
+        if isinstance(s, Store):
+            yield from (s.offset, s.value)
+        elif isinstance(s, SetDim):
+            yield s.value
+        elif isinstance(s, Assign):
+            yield from s.values
+        elif isinstance(s, (For, Lanes)):
+            yield from (s.start, s.stop)
+            yield from expressions(s.body)
+        elif isinstance(s, If):
+            yield s.condition
+            yield from expressions(s.then)
+            yield from expressions(s.otherwise)
+        elif isinstance(s, Check):
+            yield from (s.condition, *s.values)
+        elif isinstance(s, Leave):
+            yield s.condition
+
+
+def coefficient(e: Int, index: Expr) -> Int | None:
+    """c where `e` is c·index + something else; None when it is not of that form."""
+    if e is index:
+        return 1
+    if isinstance(e, int) or not index.reads <= e.reads:
+        return 0
+    parts = [coefficient(a, index) for a in e.args]
+    if e.op == "index_add" and None not in parts:
+        return lowered.add(parts[0] or 0, parts[1] or 0)
+    if e.op == "index_sub" and None not in parts:
+        return lowered.sub(parts[0] or 0, parts[1] or 0)
+    if e.op == "index_mul":
+        for a, other in ((0, 1), (1, 0)):
+            if parts[other] == 0 and parts[a] is not None:
+                return lowered.mul(parts[a] or 0, lowered.fold(e.args[other]))
+    return None
