@@ -70,7 +70,9 @@ def _failure(name: str, lowered: Lowered) -> Callable[..., Exception]:
     def failure(
         kind: str, code: int, values: tuple[int, int, int], path: list[tuple[str, int]], instruction: str
     ) -> Exception:
-        where = "".join(f"scan '{scan}', step {step}: " if step >= 0 else f"scan '{scan}': " for scan, step in path)
+        where = "".join(
+            f"scan '{scan}', step {step}: " if step >= 0 else f"scan '{scan}': " for scan, step in path
+        )
         if kind == "check":
             record = lowered.checks[code - 1]
             error = _KINDS[record.kind]

@@ -7,12 +7,11 @@ and while a kernel is generated (ints and expressions).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Union
 
 from . import lowered
 from .lowered import Expr, Int
 
-Dim = Union[int, Expr, None]
+Dim = int | Expr | None
 Shape = tuple[Dim, ...]
 
 

@@ -8,7 +8,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from . import lowered
 from .errors import InternalError
 from .llvm_types import literal, llvm_type, memory_type, placeholders, short, template
-from .lowered import Assign, Check, Expr, For, If, Int, Kernel, Lanes, Leave, SetDim, Statement, Store, as_expr
+from .lowered import (
+    Assign,
+    Check,
+    Expr,
+    For,
+    If,
+    Int,
+    Kernel,
+    Lanes,
+    Leave,
+    SetDim,
+    Statement,
+    Store,
+    as_expr,
+)
 from .statements import coefficient, may_trap, writes
 
 
@@ -21,7 +35,9 @@ class KernelEmitter:
     Inside Lanes, what depends on the lane is a vector of `width` lanes, the first of which is `base`.
     """
 
-    def __init__(self, kernel: Kernel, dtypes: Sequence[str], step_slots: Mapping[str, int], first_metadata: int):
+    def __init__(
+        self, kernel: Kernel, dtypes: Sequence[str], step_slots: Mapping[str, int], first_metadata: int
+    ):
         self.kernel = kernel
         self.dtypes = dtypes
         self.step_slots = step_slots
@@ -195,7 +211,9 @@ class KernelEmitter:
         values = [self.operand(a, lanes) for a in e.args]
         if e.op in ("where", "select"):
             t = llvm_type(e.dtype, lanes)
-            return self.value(f"select {llvm_type('bool', lanes)} {values[0]}, {t} {values[1]}, {t} {values[2]}")
+            return self.value(
+                f"select {llvm_type('bool', lanes)} {values[0]}, {t} {values[1]}, {t} {values[2]}"
+            )
         return self.value(template(e).format(*values, **placeholders(e.args[-1].dtype, lanes)))
 
     def index(self, e: Expr) -> str:
@@ -277,7 +295,7 @@ class KernelEmitter:
             return
         numbers = [self.emit(as_expr(v)) for v in values[:3]]
         ok, failed = self.fresh("ok"), self.fresh("failed")
-        self.line(f'br i1 {held}, label %{ok}, label %{failed}, !prof !1')
+        self.line(f"br i1 {held}, label %{ok}, label %{failed}, !prof !1")
         self.start_block(failed)
         if self.steps:
             self.line(f"store i64 %{self.steps[-1]}, ptr %dims, align 8")

@@ -95,8 +95,12 @@ class Constant(Variable):
 class SharedVariable(Variable):
     """A variable with a value that lives between calls and is changed only by `updates`."""
 
-    def __init__(self, value: np.ndarray, name: str | None = None, shape: tuple[int | None, ...] | None = None):
-        super().__init__(TensorType(value.dtype.name, (None,) * value.ndim if shape is None else shape), name=name)
+    def __init__(
+        self, value: np.ndarray, name: str | None = None, shape: tuple[int | None, ...] | None = None
+    ):
+        super().__init__(
+            TensorType(value.dtype.name, (None,) * value.ndim if shape is None else shape), name=name
+        )
         self.container: list[np.ndarray] = [value]
 
     def get_value(self, borrow: bool = False) -> Any:
@@ -238,7 +242,9 @@ def check(outputs: Sequence[Variable], inputs: Sequence[Variable], stage: str) -
         types = node.op.output_types(node.inputs, node.params)
         for v, expected in zip(node.outputs, types):
             if not expected.accepts(v.type):
-                raise InternalError(f"after {stage}: {describe(v)} is {v.type}, its operation gives {expected}")
+                raise InternalError(
+                    f"after {stage}: {describe(v)} is {v.type}, its operation gives {expected}"
+                )
     for v in roots(outputs, inputs):
         if id(v) not in allowed and not isinstance(v, (Constant, SharedVariable)):
             raise MissingInputError(

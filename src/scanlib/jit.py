@@ -119,7 +119,11 @@ def _directory() -> Path | None:
     wanted = os.environ.get("SCANLIB_CACHE", "")
     if wanted.lower() in ("off", "0", "no"):
         return None
-    base = Path(wanted) if wanted else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "scanlib"
+    base = (
+        Path(wanted)
+        if wanted
+        else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "scanlib"
+    )
     try:
         base.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = base.stat()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Union
+from typing import Any, TypeAlias
 
 NOTHING: frozenset[str] = frozenset()
 
@@ -32,7 +32,7 @@ class Expr:
     other   the elementwise row of that name            its operands
     """
 
-    __slots__ = ("op", "args", "dtype", "value", "reads", "minimum", "__weakref__")
+    __slots__ = ("__weakref__", "args", "dtype", "minimum", "op", "reads", "value")
     op: str
     args: tuple[Expr, ...]
     dtype: str
@@ -45,7 +45,7 @@ class Expr:
         return f"{self.op}{'' if self.value is None else f'<{self.value}>'}({inner})"
 
 
-Int = Union[int, Expr]
+Int: TypeAlias = int | Expr
 _table: weakref.WeakValueDictionary[tuple[Any, ...], Expr] = weakref.WeakValueDictionary()
 
 
@@ -155,7 +155,9 @@ def where(condition: Expr, yes: Expr, no: Expr) -> Expr:
 # constants stay Python ints all the way to the emitters.  Sums and products here never overflow (they are
 # sizes and positions in memory), unlike the rows `add`, `sub`, `mul`, which wrap as NumPy does.
 
-_INDEX_LIKE = frozenset({"const", "dim", "index", "bound", "index_add", "index_sub", "index_mul", "udiv", "urem"})
+_INDEX_LIKE = frozenset(
+    {"const", "dim", "index", "bound", "index_add", "index_sub", "index_mul", "udiv", "urem"}
+)
 
 
 def is_index(e: Expr) -> bool:
@@ -372,7 +374,7 @@ class Leave:
     condition: Expr
 
 
-Statement = Union[Store, SetDim, Assign, For, Lanes, If, Check, Leave]
+Statement: TypeAlias = Store | SetDim | Assign | For | Lanes | If | Check | Leave
 
 
 @dataclass

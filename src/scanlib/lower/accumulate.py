@@ -61,7 +61,9 @@ def _in_registers(
         total = lowered.register(name, o.dtype)
         before.append(Assign((name,), (source.at(index),)))
         for t in terms:
-            value = region.element(t, broadcast_index(region.program, region.shape(t), index[len(index) - t.ndim :], o.shape))
+            value = region.element(
+                t, broadcast_index(region.program, region.shape(t), index[len(index) - t.ndim :], o.shape)
+            )
             statements.append(Assign((name,), (lowered.expr("reassociated_add", (total, value), o.dtype),)))
         after.append(Store(target.buffer, target.position(index), total))
 
@@ -81,7 +83,9 @@ def _in_memory(
         def add(index: tuple[Int, ...], t: Variable = t, shape: tuple[Int, ...] = shape) -> list[Statement]:
             assert o.shape is not None
             tail = index[len(index) - len(shape) :]
-            value = region.element(t, broadcast_index(region.program, shape, tail, o.shape[len(index) - len(shape) :]))
+            value = region.element(
+                t, broadcast_index(region.program, shape, tail, o.shape[len(index) - len(shape) :])
+            )
             total = lowered.expr("add", (target.at(index), value), o.dtype)
             return [Store(target.buffer, target.position(index), total)]
 

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 from ..errors import InternalError
 from ..graph import Apply, describe
 from ..lowered import Int
-from ..ops.base import Contract, Library, Region as RegionRule
-from ..plan import Allocate, Instruction, Library as LibraryCall
+from ..ops.base import Contract, Library
+from ..ops.base import Region as RegionRule
+from ..plan import Allocate, Instruction
+from ..plan import Library as LibraryCall
 from .context import ApplyContext
 from .program import Program, View
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-
 from .. import lowered
-from ..graph import Apply
 from ..dims import product
+from ..graph import Apply
 from ..lowered import Assign, Expr, For, If, Int, Statement, Store
 from ..plan import Operand
 from ..statements import expressions
@@ -34,9 +33,7 @@ class BlockRegion(Region):
     def __init__(self, program: Program, parent: Region, step: str, block: Int) -> None:
         super().__init__(program, parent, step)
         self.block = block
-        self.row = lowered.expr(
-            "index_sub", (lowered.index(step), lowered.bound("start")), "int64", None, 0
-        )
+        self.row = lowered.expr("index_sub", (lowered.index(step), lowered.bound("start")), "int64", None, 0)
         self.row_bytes: list[Int] = []
         self.before: dict[int, list[Statement]] = {}
         self.after: dict[int, list[Statement]] = {}
@@ -74,7 +71,8 @@ class BlockRegion(Region):
         for level in sorted({*self.kernels, *self.before, *self.after}):
             if level < 0:
                 continue
-            once, repeated = [], []
+            once: list[Statement] = []
+            repeated: list[Statement] = []
             for s in self.kernels.get(level, ()):
                 (repeated if isinstance(s, (Store, For, If, Assign)) or self._steps([s]) else once).append(s)
             loop: list[Statement] = []

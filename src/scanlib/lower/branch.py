@@ -102,7 +102,8 @@ def lower_branch(region: Region, node: Apply) -> tuple[int, list[Instruction]]:
         lists.append(start + steps)
     for k, v in enumerate(node.outputs):
         shape = tuple(
-            a if a is b or a == b else lowered.dim(slot) for a, b, slot in zip(shapes[0][k], shapes[1][k], sizes[k])
+            a if a is b or a == b else lowered.dim(slot)
+            for a, b, slot in zip(shapes[0][k], shapes[1][k], sizes[k])
         )
         for slot in sizes[k]:
             region.buffer_levels[f"d{slot}"] = level + 1

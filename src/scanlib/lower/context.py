@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .. import lowered
 from ..dims import Dim, Shape
 from ..errors import UserIndexError, UserValueError
 from ..graph import Apply, describe
 from ..lowered import Assign, Expr, Int, Statement, Store
-from ..ops.base import Inference
+from ..ops.base import Inference, Params
 from .program import View
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class ApplyContext:
     def __init__(self, region: Region, node: Apply, targets: Sequence[View] = ()) -> None:
         self.region = region
         self.node = node
-        self.params: dict[str, Any] = dict(node.params)
+        self.params: Params = node.params
         self.targets = targets
 
     def shape(self, i: int) -> tuple[Int, ...]:
@@ -100,7 +100,9 @@ class ApplyContext:
     def output_element(self, k: int, index: Sequence[Int]) -> Expr:
         return self.targets[k].at(index)
 
-    def loop(self, extents: Sequence[Int], body: Callable[[tuple[Int, ...]], list[Statement]]) -> list[Statement]:
+    def loop(
+        self, extents: Sequence[Int], body: Callable[[tuple[Int, ...]], list[Statement]]
+    ) -> list[Statement]:
         return self.region.loop(extents, body)
 
     def accumulator(self, dtype: str, start: Expr) -> tuple[Expr, Callable[[Expr], Statement], Statement]:

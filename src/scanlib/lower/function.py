@@ -51,7 +51,9 @@ def lower(graph: FunctionGraph, signature: Signature, lengths: Sequence[Sequence
     outputs = [_output(region, v) for v in graph.outputs]
     start, steps = region.instructions()
     instructions = _with_releases(program, start + steps, {o.buffer for o in outputs})
-    plan = Plan(tuple(program.buffers), tuple(program.initial_dims), tuple(inputs), tuple(outputs), instructions)
+    plan = Plan(
+        tuple(program.buffers), tuple(program.initial_dims), tuple(inputs), tuple(outputs), instructions
+    )
     return Lowered(plan, tuple(program.kernels), dict(program.step_slots), tuple(program.checks))
 
 
@@ -103,7 +105,9 @@ def _used(program: Program, instruction: Instruction) -> set[int]:
     return {instruction.buffer}
 
 
-def _with_releases(program: Program, instructions: list[Instruction], kept: set[int]) -> tuple[Instruction, ...]:
+def _with_releases(
+    program: Program, instructions: list[Instruction], kept: set[int]
+) -> tuple[Instruction, ...]:
     """Give every temporary back right after the last instruction that uses it."""
     last: dict[int, int] = {}
     for position, instruction in enumerate(instructions):

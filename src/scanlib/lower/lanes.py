@@ -57,7 +57,10 @@ class LaneBody(Body):
         if not self.shape or (size is not None and size <= EXPAND):
             raise NotLanes("states are small")
         self.lane = lowered.index(region.program.unique("l"))
-        self.index: tuple[Int, ...] = (*(lowered.index(f"i{k}") for k in range(len(self.shape) - 1)), self.lane)
+        self.index: tuple[Int, ...] = (
+            *(lowered.index(f"i{k}") for k in range(len(self.shape) - 1)),
+            self.lane,
+        )
         # Loops made elsewhere start counting their names after these.
         region.nesting = len(self.shape) - 1
         for j in inner:
@@ -192,7 +195,11 @@ class LaneBody(Body):
 
 def _is_math(e: Expr) -> bool:
     row = TABLE.get(e.op)
-    return row is not None and isinstance(row.lower, Pointwise) and any("@scanlib." in t for t in row.lower.llvm.values())
+    return (
+        row is not None
+        and isinstance(row.lower, Pointwise)
+        and any("@scanlib." in t for t in row.lower.llvm.values())
+    )
 
 
 def _all(values: Sequence[Expr]) -> list[Expr]:

@@ -94,7 +94,9 @@ def _accumulators(spec: ScanSpec, readers: dict[int, list[tuple[Apply, int]]]) -
     return found
 
 
-def _terms(total: Variable, state: Variable, readers: dict[int, list[tuple[Apply, int]]]) -> tuple[Variable, ...]:
+def _terms(
+    total: Variable, state: Variable, readers: dict[int, list[tuple[Apply, int]]]
+) -> tuple[Variable, ...]:
     """The terms of a chain of additions that ends in `state`, or none if it is anything else."""
     if len(readers.get(id(state), ())) != 1:
         return ()

@@ -130,7 +130,12 @@ class Program:
         return self.constant_slots[value]
 
     def buffer(
-        self, name: str, dtype: str, role: Role = "temporary", bytes_slot: int = NO_SLOT, data: np.ndarray | None = None
+        self,
+        name: str,
+        dtype: str,
+        role: Role = "temporary",
+        bytes_slot: int = NO_SLOT,
+        data: np.ndarray | None = None,
     ) -> int:
         self.buffers.append(Buffer(name, dtype, role, bytes_slot, data))
         return len(self.buffers) - 1

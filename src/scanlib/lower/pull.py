@@ -186,7 +186,9 @@ def reduced_axes(node: Apply) -> tuple[tuple[int, ...], bool]:
     return tuple(node.params["axes"]), bool(node.params["keepdims"])
 
 
-def full_index(ndim: int, axes: Sequence[int], keepdims: bool, kept: Sequence[Int], inner: Sequence[Int]) -> tuple[Int, ...]:
+def full_index(
+    ndim: int, axes: Sequence[int], keepdims: bool, kept: Sequence[Int], inner: Sequence[Int]
+) -> tuple[Int, ...]:
     """The index into the input of a reduction from the output's index and the index within the reduced axes."""
     result: list[Int] = []
     out, within = iter(kept), iter(inner)

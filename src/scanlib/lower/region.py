@@ -11,21 +11,21 @@ gets memory only when something needs it there, and the statements that fill it 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Union
 
 from .. import lowered
 from ..dims import product
 from ..errors import InternalError, UserValueError
 from ..graph import Apply, Constant, Variable, describe
 from ..lowered import Check, Expr, For, Int, SetDim, Statement
-from ..ops.base import Affine, Contract, Element, Library, Pointwise, Reduce, Region as RegionRule, Stages
+from ..ops.base import Affine, Contract, Element, Library, Pointwise, Reduce, Stages
+from ..ops.base import Region as RegionRule
 from ..plan import Allocate, Call, Instruction, Operand
 from .context import RunTimeInference
 from .program import EXPAND, IN_KERNEL, UNROLL, NotNative, Program, View, row_major
 
 Elements = tuple[Expr, ...]
 Pull = Callable[[tuple[Int, ...]], Expr]
-Value = Union[View, Elements, Pull]
+Value = View | Elements | Pull
 
 # An elementwise chain is cut here so that neither kernels nor the recursion that builds them get too deep.
 INLINE_DEPTH = 40
@@ -81,8 +81,7 @@ class Region:
         from .branch import eager_nodes, is_branch, lower_branch
 
         order = eager_nodes(outputs, inputs)
-        for v, readers in clients_of(order).items():
-            self.uses[v] = readers
+        self.uses = dict(clients_of(order))
         for v in outputs:
             self.uses[id(v)] = self.uses.get(id(v), 0) + 1
         self.nodes = {id(node) for node in order}
@@ -250,8 +249,9 @@ class Region:
 
         value = self.values.get(id(v))
         if value is None and isinstance(v, Constant):
-            if all(isinstance(i, int) for i in index):
-                return lowered.constant(v.data[index].item(), v.dtype)
+            known = tuple(i for i in index if isinstance(i, int))
+            if len(known) == len(index):
+                return lowered.constant(v.data[known].item(), v.dtype)
             value = self.memory(v)
         if isinstance(value, View):
             return value.at(index)
@@ -406,7 +406,9 @@ class Region:
 
     # -- statements ------------------------------------------------------------------------------------
 
-    def loop(self, extents: Sequence[Int], body: Callable[[tuple[Int, ...]], list[Statement]]) -> list[Statement]:
+    def loop(
+        self, extents: Sequence[Int], body: Callable[[tuple[Int, ...]], list[Statement]]
+    ) -> list[Statement]:
         """Loops over `extents`, short static inner ones unrolled."""
         from .stages import indices
 
@@ -416,7 +418,9 @@ class Region:
         total = 1
         while inner > 0:
             d = extents[inner - 1]
-            limit = EXPAND if all(isinstance(x, int) for x in extents) and static_size(extents) else UNROLL_LOOP
+            limit = (
+                EXPAND if all(isinstance(x, int) for x in extents) and static_size(extents) else UNROLL_LOOP
+            )
             if not isinstance(d, int) or total * d > limit:
                 break
             total *= d

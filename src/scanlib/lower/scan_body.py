@@ -146,7 +146,9 @@ class Body:
             view = region.temporary(v.name or "sequence", v.dtype, shape, 0)
 
             def body(index: tuple[Int, ...]) -> list[Statement]:
-                return [Store(view.buffer, view.position(index), self.parent.element(given, (self.step, *index)))]
+                return [
+                    Store(view.buffer, view.position(index), self.parent.element(given, (self.step, *index)))
+                ]
 
             region.kernels.setdefault(0, []).extend(region.loop(shape, body))
             region.bind(v, view, shape)
@@ -395,9 +397,7 @@ class Body:
         return [lowered.register(n, self.outputs[j].dtype) for n in self.registers[j][p]]
 
     def _write(self, target: View, elements: Iterable[Expr]) -> list[Statement]:
-        return [
-            Store(target.buffer, target.position(i), e) for i, e in zip(indices(target.shape), elements)
-        ]
+        return [Store(target.buffer, target.position(i), e) for i, e in zip(indices(target.shape), elements)]
 
     def _flush(self, end: Int) -> list[Statement]:
         """After the last step of a block: registers go to the slots the next block (or reader) looks in."""
@@ -417,16 +417,18 @@ class Body:
         """Initial values are computed straight into the first slots."""
         statements: list[Statement] = []
         for j, given in enumerate(self.given.initials):
-            o = self.outputs[j]
-            for s in range(o.depth):
-                target = o.slot_view(s - o.depth)
-
-                def body(index: tuple[Int, ...], target: View = target, s: int = s) -> list[Statement]:
-                    value = self.parent.element(given, (s, *index))
-                    return [Store(target.buffer, target.position(index), value)]
-
-                statements += self.parent.loop(target.shape, body)
+            for s in range(self.outputs[j].depth):
+                statements += self._initial_slot(self.outputs[j], given, s)
         self.region.kernels.setdefault(-1, []).extend(statements)
+
+    def _initial_slot(self, o: ScanOutput, given: Variable, s: int) -> list[Statement]:
+        target = o.slot_view(s - o.depth)
+
+        def body(index: tuple[Int, ...]) -> list[Statement]:
+            value = self.parent.element(given, (s, *index))
+            return [Store(target.buffer, target.position(index), value)]
+
+        return self.parent.loop(target.shape, body)
 
 
 def resolve(region: Region, v: Variable) -> Variable:

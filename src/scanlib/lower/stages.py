@@ -102,7 +102,9 @@ def _reduce(region: Region, node: Apply, rule: Reduce, target: View) -> list[Sta
     extents = [shape[a] for a in axes]
     start = lowered.constant(rule.start(dtype), dtype)
     # A sum may be reassociated so that it runs in vector registers; see docs/decisions.md.
-    combine = f"reassociated_{rule.combine}" if rule.combine in ("add", "mul") and dtype[0] == "f" else rule.combine
+    combine = (
+        f"reassociated_{rule.combine}" if rule.combine in ("add", "mul") and dtype[0] == "f" else rule.combine
+    )
     if source.ndim - 1 not in axes and axes and dtype == target.dtype and not isinstance(shape[-1], int):
         return _reduce_rows(region, node, rule.combine, target, start)
 
@@ -148,7 +150,9 @@ def _unbroadcast(region: Region, node: Apply, target: View) -> list[Statement]:
     dtype = source.dtype
     extents: list[Int] = list(shape[:lead])
     for d, wide in zip(narrow, shape[lead:]):
-        extents.append(1 if region.program.same(d, wide) else lowered.choose(lowered.compare("eq", d, 1), wide, 1))
+        extents.append(
+            1 if region.program.same(d, wide) else lowered.choose(lowered.compare("eq", d, 1), wide, 1)
+        )
 
     def body(out: tuple[Int, ...]) -> list[Statement]:
         def term(inner: tuple[Int, ...]) -> Expr:
@@ -158,7 +162,9 @@ def _unbroadcast(region: Region, node: Apply, target: View) -> list[Statement]:
         def store(total: Expr) -> Statement:
             return Store(target.buffer, target.position(out), total)
 
-        return _accumulate(region, dtype, lowered.constant(0, dtype), "reassociated_add", extents, term, store)
+        return _accumulate(
+            region, dtype, lowered.constant(0, dtype), "reassociated_add", extents, term, store
+        )
 
     return region.loop(target.shape, body)
 
@@ -182,7 +188,9 @@ def _contract(region: Region, node: Apply, target: View) -> list[Statement]:
         right = (*broadcast_index(region.program, region.shape(b)[:-2], outer, batch), k, j)
         term = lowered.expr("mul", (_at(region, a, left, dtype), _at(region, b, right, dtype)), dtype)
         out = (*outer, i, j)
-        return [Store(target.buffer, target.position(out), lowered.expr("add", (target.at(out), term), dtype))]
+        return [
+            Store(target.buffer, target.position(out), lowered.expr("add", (target.at(out), term), dtype))
+        ]
 
     return region.loop(target.shape, clear) + region.loop([*target.shape[:-1], inner, target.shape[-1]], body)
 

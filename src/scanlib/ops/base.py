@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, Union
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from ..graph import Apply, Constant, TensorType, Variable, describe
 from ..lowered import Expr, Int, Statement
 
 Params = Mapping[str, Any]
-Cotangents = Sequence[Union[Variable, None]]
+Cotangents = Sequence[Variable | None]
 
 
 class Inference:
@@ -123,7 +123,9 @@ class Lowering(Protocol):
     def output_element(self, k: int, index: Sequence[Int]) -> Expr:
         """An element of output k already written (for `stages` rules)."""
 
-    def loop(self, extents: Sequence[Int], body: Callable[[tuple[Int, ...]], list[Statement]]) -> list[Statement]:
+    def loop(
+        self, extents: Sequence[Int], body: Callable[[tuple[Int, ...]], list[Statement]]
+    ) -> list[Statement]:
         """Nested loops over `extents`; `body` gets the index and returns statements."""
 
     def accumulator(self, dtype: str, start: Expr) -> tuple[Expr, Callable[[Expr], Statement], Statement]:
@@ -223,11 +225,11 @@ class Region:
     kind: str
 
 
-LoweringRule = Union[
-    Pointwise, Affine, Element, Reshape, Reduce, Unbroadcast, Contract, Stages, Library, Region
-]
+LoweringRule = (
+    Pointwise | Affine | Element | Reshape | Reduce | Unbroadcast | Contract | Stages | Library | Region
+)
 Infer = Callable[[Inference], Sequence[tuple[str, Shape]]]
-Gradient = Callable[[Apply, Cotangents], Sequence[Union[Variable, None]]]
+Gradient = Callable[[Apply, Cotangents], Sequence[Variable | None]]
 
 TABLE: dict[str, Op] = {}
 
@@ -285,7 +287,9 @@ def is_float(dtype: str) -> bool:
 
 def require_float(v: Variable, what: str) -> None:
     if not is_float(v.dtype):
-        raise UserTypeError(f"{what}: '{describe(v)}' is {v.dtype}, expected float32 or float64; cast it first")
+        raise UserTypeError(
+            f"{what}: '{describe(v)}' is {v.dtype}, expected float32 or float64; cast it first"
+        )
 
 
 def result_dtype(*dtypes: str) -> str:

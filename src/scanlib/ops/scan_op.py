@@ -111,9 +111,7 @@ def _infer(ctx: Inference) -> Sequence[tuple[str, Shape]]:
         ctx.require("ge", ctx.shape(i)[0], steps, message)
     for j, depth in enumerate(spec.depths):
         i = 1 + spec.sequences + j
-        message = (
-            f"scan '{spec.name}': the initial value of '{spec.labels[j]}' covers {{0}} steps, its taps need {{1}}"
-        )
+        message = f"scan '{spec.name}': the initial value of '{spec.labels[j]}' covers {{0}} steps, its taps need {{1}}"
         ctx.require("ge", ctx.shape(i)[0], depth, message)
     types: list[tuple[str, Shape]] = []
     for k, output in enumerate(spec.outputs[: len(spec.keep)]):
@@ -121,10 +119,7 @@ def _infer(ctx: Inference) -> Sequence[tuple[str, Shape]]:
         keep = spec.keep[k]
         if keep is not None:
             length = 0 if keep == 0 else dims.minimum(keep, length)
-        if k < len(spec.states):
-            row = ctx.shape(1 + spec.sequences + k)[1:]
-        else:
-            row = output.type.shape
+        row = ctx.shape(1 + spec.sequences + k)[1:] if k < len(spec.states) else output.type.shape
         types.append((output.dtype, (length, *row)))
     types.append(("int64", ()))
     return types
