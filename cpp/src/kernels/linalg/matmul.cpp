@@ -9,7 +9,11 @@ namespace scanlib {
 namespace SCANLIB_ISA {
 namespace {
 
-constexpr std::int64_t small_product = 4096;  // m * n * k up to which plain loops beat packing
+// m * n * k up to which plain loops beat Eigen, which packs its operands first: with contiguous rows (register
+// tiles), for a single row or column, and for any other layout.
+constexpr std::int64_t small_tiled = 16384;
+constexpr std::int64_t small_vector = 300;
+constexpr std::int64_t small_strided = 300;
 constexpr int stack_elements = 1024;
 
 // An axis made of several axes, if they can be walked with one stride.
@@ -78,25 +82,85 @@ T multiply_add(T sum, T a, T b) {
   }
 }
 
+// A tile of out, Rows by Cols, held in registers while k runs.  b and out have contiguous rows.
+template <class T, int Rows, int Cols>
+void tile(const View<T>& a, const View<T>& b, const View<T>& out, std::int64_t i, std::int64_t j, bool accumulate) {
+  T sums[Rows][Cols];
+  for (int r = 0; r < Rows; ++r) {
+    for (int c = 0; c < Cols; ++c) sums[r][c] = accumulate ? out.data[(i + r) * out.row_stride + j + c] : T{};
+  }
+  for (std::int64_t p = 0; p < a.cols; ++p) {
+    const T* from = b.data + p * b.row_stride + j;
+    for (int r = 0; r < Rows; ++r) {
+      const T factor = a.at(i + r, p);
+      for (int c = 0; c < Cols; ++c) sums[r][c] = multiply_add<T>(sums[r][c], factor, from[c]);
+    }
+  }
+  for (int r = 0; r < Rows; ++r) {
+    for (int c = 0; c < Cols; ++c) out.data[(i + r) * out.row_stride + j + c] = sums[r][c];
+  }
+}
+
+// The same for floats, on Eigen's fixed-size vectors, which compilers do keep in registers.
+template <class T, int Rows, int Cols>
+void float_tile(const View<T>& a, const View<T>& b, const View<T>& out, std::int64_t i, std::int64_t j,
+                bool accumulate) {
+  using Lanes = Eigen::Array<T, Cols, 1>;
+  Lanes sums[Rows];
+  for (int r = 0; r < Rows; ++r) {
+    if (accumulate) {
+      sums[r] = Eigen::Map<const Lanes>(out.data + (i + r) * out.row_stride + j);
+    } else {
+      sums[r].setZero();
+    }
+  }
+  const T* factors = a.data + i * a.row_stride;
+  const T* from = b.data + j;
+  for (std::int64_t p = 0; p < a.cols; ++p, factors += a.col_stride, from += b.row_stride) {
+    const Lanes lanes = Eigen::Map<const Lanes>(from);
+    for (int r = 0; r < Rows; ++r) sums[r] += factors[r * a.row_stride] * lanes;
+  }
+  for (int r = 0; r < Rows; ++r) Eigen::Map<Lanes>(out.data + (i + r) * out.row_stride + j) = sums[r];
+}
+
+template <class T, int Rows, int Cols>
+void any_tile(const View<T>& a, const View<T>& b, const View<T>& out, std::int64_t i, std::int64_t j,
+              bool accumulate) {
+  if constexpr (std::is_floating_point_v<T>) {
+    float_tile<T, Rows, Cols>(a, b, out, i, j, accumulate);
+  } else {
+    tile<T, Rows, Cols>(a, b, out, i, j, accumulate);
+  }
+}
+
+// Rows i .. i + Rows - 1 of out, in tiles that get narrower to the right.
+template <class T, int Rows>
+void tile_rows(const View<T>& a, const View<T>& b, const View<T>& out, std::int64_t i, bool accumulate) {
+  constexpr int wide = 64 / static_cast<int>(sizeof(T) < 4 ? 4 : sizeof(T));
+  std::int64_t j = 0;
+  for (; j + wide <= out.cols; j += wide) any_tile<T, Rows, wide>(a, b, out, i, j, accumulate);
+  for (; j + 4 <= out.cols; j += 4) any_tile<T, Rows, 4>(a, b, out, i, j, accumulate);
+  for (; j < out.cols; ++j) any_tile<T, Rows, 1>(a, b, out, i, j, accumulate);
+}
+
+template <class T>
+bool has_rows(const View<T>& view) {
+  return view.col_stride == 1 || view.cols == 1;
+}
+
 template <class T>
 void loops(const View<T>& a, const View<T>& b, const View<T>& out, bool accumulate) {
-  const bool contiguous = b.col_stride == 1 && out.col_stride == 1;
+  if (has_rows(b) && has_rows(out)) {
+    std::int64_t i = 0;
+    for (; i + 4 <= out.rows; i += 4) tile_rows<T, 4>(a, b, out, i, accumulate);
+    for (; i < out.rows; ++i) tile_rows<T, 1>(a, b, out, i, accumulate);
+    return;
+  }
   for (std::int64_t i = 0; i < out.rows; ++i) {
-    T* row = out.data + i * out.row_stride;
-    if (!accumulate) {
-      for (std::int64_t j = 0; j < out.cols; ++j) row[j * out.col_stride] = T{};
-    }
-    for (std::int64_t p = 0; p < a.cols; ++p) {
-      const T factor = a.at(i, p);
-      const T* from = b.data + p * b.row_stride;
-      if (contiguous) {
-        for (std::int64_t j = 0; j < out.cols; ++j) row[j] = multiply_add<T>(row[j], factor, from[j]);
-      } else {
-        for (std::int64_t j = 0; j < out.cols; ++j) {
-          T& to = row[j * out.col_stride];
-          to = multiply_add<T>(to, factor, from[j * b.col_stride]);
-        }
-      }
+    for (std::int64_t j = 0; j < out.cols; ++j) {
+      T sum = accumulate ? out.at(i, j) : T{};
+      for (std::int64_t p = 0; p < a.cols; ++p) sum = multiply_add<T>(sum, a.at(i, p), b.at(p, j));
+      out.at(i, j) = sum;
     }
   }
 }
@@ -217,10 +281,14 @@ bool eigen_product(View<T> a, View<T> b, View<T> out, bool accumulate) {
 template <class T>
 bool product(const View<T>& a, const View<T>& b, const View<T>& out, bool accumulate) {
   if (out.rows == 0 || out.cols == 0) return true;
+  const bool tiled = has_rows(b) && has_rows(out);
+  if (!tiled && has_rows(a.transposed()) && has_rows(out.transposed())) {
+    return product(b.transposed(), a.transposed(), out.transposed(), accumulate);
+  }
   if constexpr (std::is_floating_point_v<T>) {
     const bool vector = out.rows == 1 || out.cols == 1;
-    const std::int64_t work = out.rows * out.cols * a.cols;
-    if (a.cols > 0 && work > (vector ? 64 : small_product)) return eigen_product(a, b, out, accumulate);
+    const std::int64_t small = vector ? small_vector : tiled ? small_tiled : small_strided;
+    if (out.rows * out.cols * a.cols > small) return eigen_product(a, b, out, accumulate);
   }
   loops(a, b, out, accumulate);
   return true;
@@ -267,7 +335,12 @@ Merged merged_product(const Tensor* t, bool accumulate) {
 
 template <class T>
 Status run_products(const Tensor* operands, bool accumulate) {
-  if (operands[0].ndim > 2 && std::is_floating_point_v<T>) {
+  if (operands[0].ndim == 2) {  // one product: inside a loop its overhead matters
+    const bool good = product(matrix_of<T>(operands[0], 0), matrix_of<T>(operands[1], 0),
+                              matrix_of<T>(operands[2], 0), accumulate);
+    return good ? Status::ok : Status::out_of_memory;
+  }
+  if (std::is_floating_point_v<T>) {
     const Merged merged = merged_product<T>(operands, accumulate);
     if (merged == Merged::no_memory) return Status::out_of_memory;
     if (merged == Merged::done) return Status::ok;
