@@ -30,7 +30,7 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def run(workload: Workload, contenders: Sequence[Contender], given: argparse.Namespace) -> Result:
     result = measure(workload, given.repeats, contenders)
-    for contender in contenders:
+    for contender in (c for c in contenders if c.name in result.timings):
         if not given.no_compile and contender.system not in NOT_COMPILED:
             result.first_call[contender.name] = first_calls(workload, contender)
         if not given.no_memory:

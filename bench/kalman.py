@@ -130,7 +130,7 @@ def contenders(states: int) -> list[Contender]:
     return [
         *systems.scanlib(lambda: with_scanlib(by_hand=True)),
         *systems.scanlib(lambda: with_scanlib(by_hand=False), "solve"),
-        *systems.cpp("kalman", with_cpp(states)),
+        *systems.cpp("kalman", with_cpp(states), eigen=True),
         *systems.numba(numpy_loop),
         *systems.jax(lambda: with_jax(by_hand=True)),
         *systems.jax(lambda: with_jax(by_hand=True, unroll=4), "unroll 4"),

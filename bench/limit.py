@@ -9,6 +9,7 @@ import ctypes
 import hashlib
 import os
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from functools import cache
@@ -54,9 +55,9 @@ def library(name: str) -> Library:
     text = source.read_text()
     first = text.partition("\n")[0]
     flags = [*FLAGS, *(first.removeprefix("// flags:").split() if first.startswith("// flags:") else [])]
-    eigen = _eigen()
-    if eigen is not None:
-        flags += ["-isystem", str(eigen)]
+    headers = eigen()
+    if headers is not None:
+        flags += ["-isystem", str(headers)]
     key = hashlib.sha256("\0".join([COMPILER, *flags, text]).encode()).hexdigest()[:16]
     directory = Path(tempfile.gettempdir()) / f"scanlib-bench-{os.getuid()}"
     directory.mkdir(mode=0o700, exist_ok=True)
@@ -70,9 +71,7 @@ def library(name: str) -> Library:
     return Library(made)
 
 
-def _eigen() -> Path | None:
+def eigen() -> Path | None:
     """The headers of the package cmeel-eigen, if it is installed."""
-    import sys
-
     places = (Path(d, "cmeel.prefix/include/eigen3") for d in sys.path if d)
     return next((p for p in places if p.is_dir()), None)

@@ -48,6 +48,7 @@ class Result:
     workload: Workload
     timings: dict[str, Timing]
     wrong: list[str]
+    failed: dict[str, str]
     first_call: dict[str, dict[str, float]] = field(default_factory=dict)
     memory: dict[str, dict[str, float]] = field(default_factory=dict)
 
@@ -75,18 +76,22 @@ class Result:
 def measure(workload: Workload, repeats: int, contenders: Sequence[Contender]) -> Result:
     """Times the contenders in turns and compares their results."""
     inputs = workload.inputs(workload.steps)
-    timings, wrong = {}, []
+    timings, wrong, failed = {}, [], {}
     reference = None
     for contender in sorted(contenders, key=lambda c: c.system != "numpy"):
-        call = bound(contender, inputs)
-        result = arrays(call())
+        try:
+            call = bound(contender, inputs)
+            result = arrays(call())
+        except Exception as error:  # the others are still worth measuring
+            failed[contender.name] = f"{type(error).__name__}: {error}".partition("\n")[0]
+            continue
         reference = result if reference is None else reference
         if result and not agree(result, reference, workload.rtol):
             wrong.append(contender.name)
         timings[contender.name] = Timing(contender, call)
     _sample(list(timings.values()), repeats)
-    ordered = {c.name: timings[c.name] for c in contenders}
-    return Result(workload, ordered, wrong)
+    ordered = {c.name: timings[c.name] for c in contenders if c.name in timings}
+    return Result(workload, ordered, wrong, failed)
 
 
 def bound(contender: Contender, inputs: tuple[Any, ...]) -> Callable[[], Any]:

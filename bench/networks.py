@@ -110,7 +110,7 @@ def at_eigen_rate(cell: str) -> Callable[[limit.Library], Run]:
 def workload(cell: str, batch: int, hidden: int, steps: int, targets: Targets) -> Workload:
     contenders: list[Contender] = [*systems.scanlib(lambda: with_scanlib(cell))]
     if batch >= 16:
-        contenders += systems.cpp("networks", at_eigen_rate(cell), "Eigen's rate")
+        contenders += systems.cpp("networks", at_eigen_rate(cell), "Eigen's rate", eigen=True)
     contenders += systems.jax(lambda: with_jax(cell, hoisted=True), "product outside")
     contenders += systems.jax(lambda: with_jax(cell, hoisted=False), "product inside")
     contenders += systems.numpy_loop(numpy_loop(cell))

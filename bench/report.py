@@ -14,12 +14,14 @@ from .measure import Result
 def show(result: Result) -> None:
     """One workload: a line per contender, then the ratios."""
     print(f"\n{result.workload.name}   ({result.workload.steps} steps)")
-    width = max(len(name) for name in result.timings)
+    width = max(len(name) for name in (*result.timings, *result.failed))
     for name, timing in result.timings.items():
         step = timing.median / result.workload.steps * 1e9
         line = f"  {name:{width}}  {step:12.2f} ns/step  ±{timing.spread:5.1%}"
         line += _compile(result, name) + _memory(result, name)
         print(line + ("   WRONG RESULT" if name in result.wrong else ""))
+    for name, message in result.failed.items():
+        print(f"  {name:{width}}  FAILED  {message}")
     for label, other, target in _ratios(result):
         ratio = result.ratio(other)
         outcome = (
@@ -41,7 +43,11 @@ def _ratios(result: Result) -> list[tuple[str, str, float | None]]:
 
 def met(result: Result) -> bool:
     """Whether results agree and no target is missed."""
-    return not result.wrong and all(t is None or result.ratio(o) <= t for _, o, t in _ratios(result))
+    return (
+        not result.wrong
+        and not result.failed
+        and all(t is None or result.ratio(o) <= t for _, o, t in _ratios(result))
+    )
 
 
 def _compile(result: Result, name: str) -> str:
@@ -70,6 +76,7 @@ def as_dict(results: Sequence[Result]) -> dict[str, Any]:
                 "name": r.workload.name,
                 "steps": r.workload.steps,
                 "wrong": r.wrong,
+                "failed": r.failed,
                 "seconds_per_call": {
                     n: {"median": t.median, "spread": t.spread} for n, t in r.timings.items()
                 },

@@ -78,9 +78,13 @@ def numba(function: Run, way: str = "", helpers: Sequence[Run] = ()) -> list[Con
     return [Contender("numba", compiled, way)] if find_spec("numba") else []
 
 
-def cpp(file: str, make: Callable[[limit.Library], Run], way: str = "") -> list[Contender]:
-    """The hand-written loop of limits/`file`.cpp, compiled here."""
-    return [Contender("C++", lambda: make(limit.library(file)), way)] if shutil.which(limit.COMPILER) else []
+def cpp(
+    file: str, make: Callable[[limit.Library], Run], way: str = "", eigen: bool = False
+) -> list[Contender]:
+    """The hand-written loop of limits/`file`.cpp, compiled here; it may need Eigen."""
+    if shutil.which(limit.COMPILER) is None or (eigen and limit.eigen() is None):
+        return []
+    return [Contender("C++", lambda: make(limit.library(file)), way)]
 
 
 def versions() -> dict[str, str]:
