@@ -122,7 +122,7 @@ TEST(loop, no_memory) {
 TEST(loop, interrupt) {
   Options options;
   options.block_length = 1;
-  options.temporary_bytes = 8000;
+  options.temporary_bytes = 400'000;  // long enough for two polls
   const Executable executable(make_plan(options), kernels());
   const std::vector<double> in(100'000, 0.0);
   const auto size = static_cast<std::int64_t>(in.size());
