@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import errors
+from .emit_llvm import emit_module
 from .errors import InternalError, StepError, UserError, UserIndexError, UserValueError
 from .graph import FunctionGraph, Variable
 from .lengths import step_axes
@@ -28,8 +29,11 @@ def runner(
     `convert(i, value)` makes an array of input i's type of a value that is not one yet.  With `unpack` the callable
     gives the first output itself.
     """
+    from . import jit
     from ._core import Dispatcher
 
+    # LLVM is loaded when the first function is made, not at its first call.
+    jit.machine()
     lengths = step_axes(graph)
 
     def specialise(signature: Signature) -> Executable:
@@ -54,7 +58,6 @@ def compile_graph(
     """An executable for arguments of this signature."""
     from . import jit
     from ._core import Executable
-    from .emit_llvm import emit_module
 
     lowered = lower(graph, signature, lengths)
     text = emit_module(lowered.kernels, [b.dtype for b in lowered.plan.buffers], lowered.step_slots)

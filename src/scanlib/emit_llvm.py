@@ -24,6 +24,7 @@ from .lowered import (
     as_expr,
 )
 from .statements import coefficient, may_trap, writes
+from .vector_math import definitions
 
 
 class KernelEmitter:
@@ -443,8 +444,6 @@ _MATH = re.compile(r"@scanlib\.(\w+)\.(\w+)\(")
 
 def emit_module(kernels: Sequence[Kernel], dtypes: Sequence[str], step_slots: Mapping[str, int]) -> str:
     """One LLVM module with every kernel of a specialisation, and the math functions they call."""
-    from .vector_math import definitions
-
     functions: list[str] = []
     metadata = ["!0 = !{}", '!1 = !{!"branch_weights", i32 2000, i32 1}']
     number = 2
