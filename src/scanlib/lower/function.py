@@ -13,6 +13,7 @@ from ..plan import Branch, Call, Input, Instruction, Library, Loop, Output, Plan
 from ..statements import expressions, writes
 from .program import CheckRecord, Program, row_major
 from .region import Region
+from .report import ScanReport
 from .stages import copy
 
 # A dimension of at most this length is a constant of the specialisation, unless it is a number of steps.
@@ -21,12 +22,13 @@ SMALL = 16
 
 @dataclass(frozen=True)
 class Lowered:
-    """A function lowered for one signature: the plan, its kernels and what its checks mean."""
+    """A function lowered for one signature: the plan, its kernels, what its checks mean, and its scans."""
 
     plan: Plan
     kernels: tuple[Kernel, ...]
     step_slots: dict[str, int]
     checks: tuple[CheckRecord, ...]
+    reports: tuple[ScanReport, ...]
 
 
 Signature = Sequence[Sequence[int]]
@@ -54,7 +56,9 @@ def lower(graph: FunctionGraph, signature: Signature, lengths: Sequence[Sequence
     plan = Plan(
         tuple(program.buffers), tuple(program.initial_dims), tuple(inputs), tuple(outputs), instructions
     )
-    return Lowered(plan, tuple(program.kernels), dict(program.step_slots), tuple(program.checks))
+    return Lowered(
+        plan, tuple(program.kernels), dict(program.step_slots), tuple(program.checks), tuple(program.reports)
+    )
 
 
 def _declared(region: Region, v: Variable, shape: list[Int]) -> list[Int]:

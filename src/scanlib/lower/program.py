@@ -10,6 +10,7 @@ import numpy as np
 from .. import lowered
 from ..lowered import Expr, Int, Kernel, Statement
 from ..plan import NO_SLOT, RESERVED_SLOTS, Buffer, Role
+from .report import ScanReport
 
 # A static tensor of at most this many elements lives in registers, one value per element.
 EXPAND = 64
@@ -71,6 +72,9 @@ class NotLanes(Exception):
     """The lanes of a body are not independent, or too few; carries the reason for `explain`."""
 
 
+Snapshot = tuple[tuple[int, int, int, int], dict[int, int], dict[int, int], dict[str, int]]
+
+
 class Program:
     """The growing lists of one function's plan."""
 
@@ -79,6 +83,7 @@ class Program:
         self.initial_dims: list[int] = [0] * RESERVED_SLOTS
         self.checks: list[CheckRecord] = []
         self.kernels: list[Kernel] = []
+        self.reports: list[ScanReport] = []
         self.step_slots: dict[str, int] = {}
         self.constant_slots: dict[int, int] = {}
         self.constant_buffers: dict[int, int] = {}
@@ -102,19 +107,19 @@ class Program:
             return isinstance(a, int) and isinstance(b, int) and a == b
         return self.representative(a) is self.representative(b)
 
-    def snapshot(self) -> tuple[int, int, int, dict[int, int], dict[int, int], dict[str, int]]:
+    def snapshot(self) -> Snapshot:
         return (
-            len(self.buffers), len(self.initial_dims), len(self.kernels),
+            (len(self.buffers), len(self.initial_dims), len(self.kernels), len(self.reports)),
             dict(self.constant_slots), dict(self.constant_buffers), dict(self.step_slots),
         )  # fmt: skip
 
-    def restore(self, state: tuple[int, int, int, dict[int, int], dict[int, int], dict[str, int]]) -> None:
+    def restore(self, state: Snapshot) -> None:
         """Forget what was made since `snapshot` (a native body turned out not to be one).
 
         Checks stay: enclosing regions may have taken some over.
         """
-        buffers, slots, kernels, self.constant_slots, self.constant_buffers, self.step_slots = state
-        del self.buffers[buffers:], self.initial_dims[slots:], self.kernels[kernels:]
+        (buffers, slots, kernels, reports), self.constant_slots, self.constant_buffers, self.step_slots = state
+        del self.buffers[buffers:], self.initial_dims[slots:], self.kernels[kernels:], self.reports[reports:]
 
     def unique(self, prefix: str) -> str:
         self.counter += 1

@@ -20,6 +20,7 @@ from ..ops.scan_op import ScanSpec, operands_of, spec_of
 from ..plan import Instruction, Loop, Storage
 from .block import NotBatched
 from .program import NotLanes, NotNative, View
+from .report import ScanReport
 from .scan_body import Body, LoopSlots
 
 if TYPE_CHECKING:
@@ -75,13 +76,14 @@ def lower_scan(region: Region, node: Apply, level: int) -> list[Instruction]:
     outputs = [_output(region, node, spec, k) for k in range(len(spec.keep))]
     program = region.program
     slots = LoopSlots(region.slot(steps), program.slot(), program.slot(), program.slot(), program.slot(1))
-    body = _lower_body(region, node, outputs, slots)
+    body, reasons = _lower_body(region, node, outputs, slots)
     storages = tuple(_storage(region, body.region, o) for o in outputs)
     start, prologue, recurrence, epilogue = body.instructions()
     loop = Loop(
         spec.name, slots.steps, slots.step, slots.stop, slots.done, slots.block, storages,
         start, prologue, recurrence, epilogue, body.region.native, body.temporaries(),
     )  # fmt: skip
+    program.reports.append(_report(region, node, body, reasons))
     for o in outputs:
         region.buffer_levels[f"b{o.buffer}"] = level + 1
         region.temporaries.append(o.buffer)
@@ -127,23 +129,47 @@ def _storage(region: Region, body: Region, o: ScanOutput) -> Storage:
     return Storage(o.buffer, size, o.depth, o.depth, -1 if o.keep is None else o.keep)
 
 
-def _lower_body(region: Region, node: Apply, outputs: list[ScanOutput], slots: LoopSlots) -> Body:
-    """The body with as much batched as can be, its recurrence as one kernel per block if it can be."""
+def _report(region: Region, node: Apply, body: Body, reasons: dict[str, str]) -> ScanReport:
+    from .lanes import LaneBody
+    from .region import STORE_COST
+
+    computed = [
+        v
+        for v, given in zip(body.spec.sequence_inputs(), body.given.sequences)
+        if body.batched and region.pullable(given) and region.cost(given) >= STORE_COST
+    ]
+    lanes, native = isinstance(body, LaneBody), body.region.native
+    return ScanReport(
+        node, body.slots.done, body.parts, tuple(computed), tuple(body.outputs), lanes, native, reasons
+    )
+
+
+def _lower_body(
+    region: Region, node: Apply, outputs: list[ScanOutput], slots: LoopSlots
+) -> tuple[Body, dict[str, str]]:
+    """The body with as much batched as can be, its recurrence as one kernel per block if it can be.
+
+    Second, why not more of "lanes", "native", "batched" could be had.
+    """
     shapes = [o.shape for o in outputs]
     from .lanes import LaneBody
 
     state = region.program.snapshot()
     kind: type[Body] = LaneBody
     native, batched = True, True
+    reasons: dict[str, str] = {}
     while True:
         try:
-            return kind(region, node, outputs, slots, native, batched)
-        except NotLanes:
+            return kind(region, node, outputs, slots, native, batched), reasons
+        except NotLanes as reason:
             kind = Body
-        except NotNative:
+            reasons["lanes"] = str(reason)
+        except NotNative as reason:
             kind, native = Body, False
-        except NotBatched:
+            reasons["native"] = str(reason)
+        except NotBatched as reason:
             kind, native, batched = LaneBody, True, False
+            reasons = {"batched": str(reason)}
         region.program.restore(state)
         for o, shape in zip(outputs, shapes):
             o.shape = shape
