@@ -44,27 +44,42 @@ bool finish_outputs(const Plan& plan, Workspace& workspace) noexcept {
 
 const char* name_of(FailureKind kind) noexcept {
   switch (kind) {
-    case FailureKind::none: return "none";
-    case FailureKind::check: return "check";
-    case FailureKind::library: return "library";
-    case FailureKind::memory: return "memory";
-    case FailureKind::steps: return "steps";
-    case FailureKind::interrupted: return "interrupted";
-    case FailureKind::internal: break;
+    case FailureKind::none:
+      return "none";
+    case FailureKind::check:
+      return "check";
+    case FailureKind::library:
+      return "library";
+    case FailureKind::memory:
+      return "memory";
+    case FailureKind::steps:
+      return "steps";
+    case FailureKind::interrupted:
+      return "interrupted";
+    case FailureKind::internal:
+      break;
   }
   return "internal";
 }
 
 const char* name_of(Status status) noexcept {
   switch (status) {
-    case Status::ok: return "ok";
-    case Status::singular: return "singular";
-    case Status::not_positive_definite: return "not_positive_definite";
-    case Status::not_converged: return "not_converged";
-    case Status::shape_mismatch: return "shape_mismatch";
-    case Status::bad_parameter: return "bad_parameter";
-    case Status::bad_dtype: return "bad_dtype";
-    case Status::out_of_memory: break;
+    case Status::ok:
+      return "ok";
+    case Status::singular:
+      return "singular";
+    case Status::not_positive_definite:
+      return "not_positive_definite";
+    case Status::not_converged:
+      return "not_converged";
+    case Status::shape_mismatch:
+      return "shape_mismatch";
+    case Status::bad_parameter:
+      return "bad_parameter";
+    case Status::bad_dtype:
+      return "bad_dtype";
+    case Status::out_of_memory:
+      break;
   }
   return "out_of_memory";
 }
@@ -149,7 +164,8 @@ void Executable::give_back(Workspace* workspace) const noexcept {
   workspace->end();
   for (auto& slot : idle_) {
     Workspace* empty = nullptr;
-    if (slot.compare_exchange_strong(empty, workspace, std::memory_order_release, std::memory_order_relaxed)) return;
+    if (slot.compare_exchange_strong(empty, workspace, std::memory_order_release, std::memory_order_relaxed))
+      return;
   }
   delete workspace;
 }

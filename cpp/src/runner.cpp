@@ -7,17 +7,27 @@ bool Runner::run(const Instructions& instructions, std::int64_t start, std::int6
   for (const Instruction& instruction : instructions) {
     bool good = true;
     switch (instruction.operation.index()) {
-      case 0: good = run_call(*std::get_if<Call>(&instruction.operation), start, stop); break;
-      case 1: good = run_library(*std::get_if<Library>(&instruction.operation)); break;
+      case 0:
+        good = run_call(*std::get_if<Call>(&instruction.operation), start, stop);
+        break;
+      case 1:
+        good = run_library(*std::get_if<Library>(&instruction.operation));
+        break;
       case 2: {
         const int buffer = std::get_if<Allocate>(&instruction.operation)->buffer;
         const int slot = workspace_.bytes_slot(buffer);
         good = workspace_.reserve(buffer, workspace_.dim(slot));
         break;
       }
-      case 3: workspace_.drop(std::get_if<Release>(&instruction.operation)->buffer); break;
-      case 4: good = run_loop(*std::get_if<Loop>(&instruction.operation)); break;
-      default: good = run_branch(*std::get_if<Branch>(&instruction.operation), start, stop); break;
+      case 3:
+        workspace_.drop(std::get_if<Release>(&instruction.operation)->buffer);
+        break;
+      case 4:
+        good = run_loop(*std::get_if<Loop>(&instruction.operation));
+        break;
+      default:
+        good = run_branch(*std::get_if<Branch>(&instruction.operation), start, stop);
+        break;
     }
     if (!good) return false;
   }
@@ -42,8 +52,8 @@ bool Runner::run_library(const Library& library) noexcept {
       scratch[i] = workspace_.dim(operand.dims[i]);
       scratch[size + i] = workspace_.dim(operand.strides[i]);
     }
-    *tensor++ = Tensor{workspace_.element(operand), workspace_.dtype(operand.buffer), static_cast<int>(size), scratch,
-                       scratch + size};
+    *tensor++ = Tensor{workspace_.element(operand), workspace_.dtype(operand.buffer), static_cast<int>(size),
+                       scratch, scratch + size};
     scratch += 2 * size;
   }
   const Status status =

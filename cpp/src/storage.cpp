@@ -11,7 +11,8 @@ std::int64_t ring_slots(std::int64_t keep, std::int64_t depth) noexcept {
   return reach == 0 ? 0 : reach + 1;
 }
 
-std::int64_t storage_slots(std::int64_t keep, std::int64_t depth, std::int64_t initial, std::int64_t steps) noexcept {
+std::int64_t storage_slots(std::int64_t keep, std::int64_t depth, std::int64_t initial,
+                           std::int64_t steps) noexcept {
   return keep == keep_all ? initial + steps : ring_slots(keep, depth);
 }
 

@@ -37,7 +37,8 @@ double trigamma(double x) {
   for (; x < 10; ++x) shift += 1 / (x * x);
   const double y = 1 / (x * x);
   const double series =
-      1.0 / 6 - y * (1.0 / 30 - y * (1.0 / 42 - y * (1.0 / 30 - y * (5.0 / 66 - y * (691.0 / 2730 - y * (7.0 / 6))))));
+      1.0 / 6 -
+      y * (1.0 / 30 - y * (1.0 / 42 - y * (1.0 / 30 - y * (5.0 / 66 - y * (691.0 / 2730 - y * (7.0 / 6))))));
   return shift + 1 / x + y / 2 + y / x * series;
 }
 
@@ -122,10 +123,10 @@ double i1(double x) { return std::copysign(1.0, x) * std::cyl_bessel_i(1.0, std:
   ROW(fmod, std::fmod)           \
   ROW(nextafter, std::nextafter)
 
-#define SCANLIB_UNARY(name, function)                                                                 \
-  static double scanlib_##name##_f64(double x) { return static_cast<double>(function(x)); }           \
+#define SCANLIB_UNARY(name, function)                                                       \
+  static double scanlib_##name##_f64(double x) { return static_cast<double>(function(x)); } \
   static float scanlib_##name##_f32(float x) { return static_cast<float>(function(static_cast<float>(x))); }
-#define SCANLIB_BINARY(name, function)                                                                 \
+#define SCANLIB_BINARY(name, function)                                                                   \
   static double scanlib_##name##_f64(double x, double y) { return static_cast<double>(function(x, y)); } \
   static float scanlib_##name##_f32(float x, float y) { return static_cast<float>(function(x, y)); }
 
@@ -136,13 +137,13 @@ SCANLIB_BINARY_ROWS(SCANLIB_BINARY)
 
 namespace scanlib {
 
-#define SCANLIB_ROW(name, function)                                             \
-  {"scanlib_" #name "_f64", reinterpret_cast<void*>(&scanlib_##name##_f64)},    \
+#define SCANLIB_ROW(name, function)                                          \
+  {"scanlib_" #name "_f64", reinterpret_cast<void*>(&scanlib_##name##_f64)}, \
       {"scanlib_" #name "_f32", reinterpret_cast<void*>(&scanlib_##name##_f32)},
 
 const std::vector<LibrarySymbol>& library_symbols() {
-  static const std::vector<LibrarySymbol> symbols = {
-      SCANLIB_UNARY_ROWS(SCANLIB_ROW) SCANLIB_BINARY_ROWS(SCANLIB_ROW)};
+  static const std::vector<LibrarySymbol> symbols = {SCANLIB_UNARY_ROWS(SCANLIB_ROW)
+                                                         SCANLIB_BINARY_ROWS(SCANLIB_ROW)};
   return symbols;
 }
 

@@ -142,7 +142,8 @@ void Workspace::drop(int buffer) noexcept {
 
 // Leaves the block empty.  Heap memory is freed; arena memory stays in the arena until the call ends.
 void Workspace::free_block(Block& block) noexcept {
-  const bool live = block.memory != nullptr && pointers_[static_cast<std::size_t>(&block - blocks_.data())] != nullptr;
+  const bool live =
+      block.memory != nullptr && pointers_[static_cast<std::size_t>(&block - blocks_.data())] != nullptr;
   if (live) live_bytes_ -= static_cast<std::int64_t>(block.capacity);
   if (block.source == Source::heap) release(block.memory);
   block = Block{};

@@ -61,7 +61,8 @@ class Workspace {
   int bytes_slot(int buffer) const noexcept { return kinds_[static_cast<std::size_t>(buffer)].bytes_slot; }
   // The first element of a view.
   void* element(const Operand& operand) const noexcept {
-    const std::int64_t skip = offset(operand.offset_slot) * kinds_[static_cast<std::size_t>(operand.buffer)].itemsize;
+    const std::int64_t skip =
+        offset(operand.offset_slot) * kinds_[static_cast<std::size_t>(operand.buffer)].itemsize;
     return static_cast<char*>(pointer(operand.buffer)) + skip;
   }
 
@@ -69,10 +70,10 @@ class Workspace {
   InterruptHook interrupt;
   std::int64_t last_poll = 0;  // steady clock, ns; 0 before the first poll
   std::int64_t peak_bytes = 0;
-  std::vector<Tensor> tensors;              // scratch of one library call
-  std::vector<std::int64_t> tensor_dims;    // their dims and strides
-  std::vector<std::int64_t> output_dims;    // dims of all outputs, one after the other
-  std::vector<std::size_t> output_start;    // where those of each output start
+  std::vector<Tensor> tensors;            // scratch of one library call
+  std::vector<std::int64_t> tensor_dims;  // their dims and strides
+  std::vector<std::int64_t> output_dims;  // dims of all outputs, one after the other
+  std::vector<std::size_t> output_start;  // where those of each output start
 
  private:
   // Invariant: pointer != nullptr exactly while the buffer is live, except for buffers given away.  An arena

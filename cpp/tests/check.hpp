@@ -29,15 +29,15 @@ inline bool add(const char* family, const char* name, void (*run)()) {
 
 }  // namespace checks
 
-#define TEST(family, name)                                                             \
-  static void family##_##name();                                                       \
+#define TEST(family, name)                                                                  \
+  static void family##_##name();                                                            \
   static const bool family##_##name##_added = checks::add(#family, #name, family##_##name); \
   static void family##_##name()
 
-#define CHECK(condition)                                                              \
-  do {                                                                                \
-    if (!(condition)) {                                                               \
-      ++checks::failures();                                                           \
-      std::printf("%s:%d: failed: %s\n", __FILE__, __LINE__, #condition);             \
-    }                                                                                 \
+#define CHECK(condition)                                                  \
+  do {                                                                    \
+    if (!(condition)) {                                                   \
+      ++checks::failures();                                               \
+      std::printf("%s:%d: failed: %s\n", __FILE__, __LINE__, #condition); \
+    }                                                                     \
   } while (false)

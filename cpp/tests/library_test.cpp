@@ -22,9 +22,7 @@ struct Array {
     data.resize(static_cast<std::size_t>(stride));
   }
 
-  Tensor tensor() {
-    return Tensor{data.data(), dtype, static_cast<int>(dims.size()), dims.data(), strides.data()};
-  }
+  Tensor tensor() { return Tensor{data.data(), dtype, static_cast<int>(dims.size()), dims.data(), strides.data()}; }
 
   std::vector<std::int64_t> dims;
   std::vector<std::int64_t> strides;

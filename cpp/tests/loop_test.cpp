@@ -88,7 +88,9 @@ TEST(loop, failure_names_the_step_and_frees_everything) {
     options.temporary_bytes = 1 << 20;
     const Executable executable(make_plan(options), kernels());
     const std::vector<double> in = ramp(10);
-    { const Result warm = run_plan(executable, in, 1.5); }
+    {
+      const Result warm = run_plan(executable, in, 1.5);
+    }
     const std::int64_t before = allocated_bytes();
     const Result result = run_plan(executable, in, 1.5);
     CHECK(allocated_bytes() == before);
@@ -145,7 +147,7 @@ namespace {
 // The inner loop of the nested test: outer step t runs it over t + 1 steps of u and stores its last value.
 std::int64_t outer_step(void**, std::int64_t* d, std::int64_t start, std::int64_t, std::int64_t, std::int64_t) {
   d[steps] = start + 1;
-  d[slots] = start + 2;                      // the inner trace grows from step to step
+  d[slots] = start + 2;                       // the inner trace grows from step to step
   d[temporary_bytes] = 8 * (start + 1) * 40;  // and so does its temporary
   return 0;
 }
@@ -199,8 +201,12 @@ TEST(loop, allocates_nothing_between_steps) {
   options.steps = 1000;
   const Executable executable(make_plan(options), kernels());
   const std::vector<double> in = ramp(1000);
-  { const Result warm = run_plan(executable, in, 1.5); }
+  {
+    const Result warm = run_plan(executable, in, 1.5);
+  }
   const std::int64_t before = allocation_count();
-  { const Result result = run_plan(executable, in, 1.5); }
+  {
+    const Result result = run_plan(executable, in, 1.5);
+  }
   CHECK(allocation_count() == before);
 }

@@ -16,7 +16,20 @@ namespace plans {
 
 using namespace scanlib;
 
-enum Slot { steps = 8, step, stop, done, slot_bytes, slots, out_rows, out_offset, one, temporary_bytes, u_dim, slot_count };
+enum Slot {
+  steps = 8,
+  step,
+  stop,
+  done,
+  slot_bytes,
+  slots,
+  out_rows,
+  out_offset,
+  one,
+  temporary_bytes,
+  u_dim,
+  slot_count
+};
 enum BufferIndex { u, start_value, storage, temporary };
 enum Kernel { prepare, initialise, advance, finish, stop_at, fail_at, scratch };
 
@@ -28,7 +41,8 @@ inline std::int64_t run_prepare(void**, std::int64_t* d, std::int64_t, std::int6
   return 0;
 }
 
-inline std::int64_t run_initialise(void** b, std::int64_t*, std::int64_t, std::int64_t, std::int64_t, std::int64_t) {
+inline std::int64_t run_initialise(void** b, std::int64_t*, std::int64_t, std::int64_t, std::int64_t,
+                                   std::int64_t) {
   static_cast<double*>(b[storage])[0] = *static_cast<const double*>(b[start_value]);
   return 0;
 }

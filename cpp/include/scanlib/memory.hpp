@@ -8,7 +8,9 @@ namespace scanlib {
 
 constexpr std::size_t alignment = 64;
 
-constexpr std::size_t round_up(std::size_t bytes) noexcept { return (bytes + alignment - 1) / alignment * alignment; }
+constexpr std::size_t round_up(std::size_t bytes) noexcept {
+  return (bytes + alignment - 1) / alignment * alignment;
+}
 
 // nullptr when there is no memory.  bytes may be 0.
 void* allocate(std::size_t bytes) noexcept;

@@ -19,7 +19,8 @@ constexpr std::int64_t keep_all = -1;
 std::int64_t ring_slots(std::int64_t keep, std::int64_t depth) noexcept;
 
 // Slots of a storage, whole traces included.
-std::int64_t storage_slots(std::int64_t keep, std::int64_t depth, std::int64_t initial, std::int64_t steps) noexcept;
+std::int64_t storage_slots(std::int64_t keep, std::int64_t depth, std::int64_t initial,
+                           std::int64_t steps) noexcept;
 
 // The slot that holds the value of `step` (>= -initial) in a storage of `slots` (> 0) slots.
 constexpr std::int64_t ring_slot(std::int64_t step, std::int64_t initial, std::int64_t slots) noexcept {

@@ -47,7 +47,8 @@ bool sort_rows(const Tensor* operands) {
   return for_each_item(operands, 2, core, [&](const std::int64_t* at) {
     const T* from = data_of<T>(operands[0]) + at[0];
     T* to = data_of<T>(operands[1]) + at[1];
-    for (std::int64_t i = 0; i < size; ++i) row[static_cast<std::size_t>(i)] = from[i * stride_back(operands[0], 0)];
+    for (std::int64_t i = 0; i < size; ++i)
+      row[static_cast<std::size_t>(i)] = from[i * stride_back(operands[0], 0)];
     std::stable_sort(row.begin(), row.end(), before<Element>);
     for (std::int64_t i = 0; i < size; ++i) {
       to[i * stride_back(operands[1], 0)] = static_cast<T>(row[static_cast<std::size_t>(i)]);
@@ -66,10 +67,10 @@ bool argsort_rows(const Tensor* operands) {
     const std::int64_t stride = stride_back(operands[0], 0);
     auto* to = data_of<std::int64_t>(operands[1]) + at[1];
     std::iota(order.begin(), order.end(), std::int64_t{0});
-    std::stable_sort(order.begin(), order.end(), [&](std::int64_t a, std::int64_t b) {
-      return before<T>(from[a * stride], from[b * stride]);
-    });
-    for (std::int64_t i = 0; i < size; ++i) to[i * stride_back(operands[1], 0)] = order[static_cast<std::size_t>(i)];
+    std::stable_sort(order.begin(), order.end(),
+                     [&](std::int64_t a, std::int64_t b) { return before<T>(from[a * stride], from[b * stride]); });
+    for (std::int64_t i = 0; i < size; ++i)
+      to[i * stride_back(operands[1], 0)] = order[static_cast<std::size_t>(i)];
     return true;
   });
 }
@@ -102,8 +103,8 @@ bool search_rows(const Tensor* operands, bool right) {
     const T* values = data_of<T>(operands[1]) + at[1];
     auto* to = data_of<std::int64_t>(operands[2]) + at[2];
     for (std::int64_t i = 0; i < count; ++i) {
-      to[i * stride_back(operands[2], 0)] = position(sorted, size, stride_back(operands[0], 0),
-                                                     values[i * stride_back(operands[1], 0)], right);
+      to[i * stride_back(operands[2], 0)] =
+          position(sorted, size, stride_back(operands[0], 0), values[i * stride_back(operands[1], 0)], right);
     }
     return true;
   });

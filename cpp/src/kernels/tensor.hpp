@@ -60,17 +60,28 @@ bool for_each_item(const Tensor* operands, std::size_t count, const int* core, B
 template <class Body>
 Status with_type(DType dtype, Body&& body) {
   switch (dtype) {
-    case DType::boolean: return body(bool{});
-    case DType::int8: return body(std::int8_t{});
-    case DType::int16: return body(std::int16_t{});
-    case DType::int32: return body(std::int32_t{});
-    case DType::int64: return body(std::int64_t{});
-    case DType::uint8: return body(std::uint8_t{});
-    case DType::uint16: return body(std::uint16_t{});
-    case DType::uint32: return body(std::uint32_t{});
-    case DType::uint64: return body(std::uint64_t{});
-    case DType::float32: return body(float{});
-    case DType::float64: return body(double{});
+    case DType::boolean:
+      return body(bool{});
+    case DType::int8:
+      return body(std::int8_t{});
+    case DType::int16:
+      return body(std::int16_t{});
+    case DType::int32:
+      return body(std::int32_t{});
+    case DType::int64:
+      return body(std::int64_t{});
+    case DType::uint8:
+      return body(std::uint8_t{});
+    case DType::uint16:
+      return body(std::uint16_t{});
+    case DType::uint32:
+      return body(std::uint32_t{});
+    case DType::uint64:
+      return body(std::uint64_t{});
+    case DType::float32:
+      return body(float{});
+    case DType::float64:
+      return body(double{});
   }
   return Status::bad_dtype;
 }

@@ -68,7 +68,8 @@ class Scratch {
   T* many_ = nullptr;
 };
 
-// --- plain loops: all dtypes, and small products of floats ---------------------------------------------------------
+// --- plain loops: all dtypes, and small products of floats
+// ---------------------------------------------------------
 
 template <class T>
 T multiply_add(T sum, T a, T b) {
@@ -165,12 +166,14 @@ void loops(const View<T>& a, const View<T>& b, const View<T>& out, bool accumula
   }
 }
 
-// --- Eigen ---------------------------------------------------------------------------------------------------------
+// --- Eigen
+// ---------------------------------------------------------------------------------------------------------
 
 template <class T, int Order>
 using Strided = Eigen::Map<Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Order>, 0, Eigen::OuterStride<>>;
 template <class T, int Order>
-using ConstStrided = Eigen::Map<const Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Order>, 0, Eigen::OuterStride<>>;
+using ConstStrided =
+    Eigen::Map<const Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Order>, 0, Eigen::OuterStride<>>;
 template <class T>
 using Vector = Eigen::Map<Eigen::Matrix<T, Eigen::Dynamic, 1>>;
 template <class T>
@@ -294,7 +297,8 @@ bool product(const View<T>& a, const View<T>& b, const View<T>& out, bool accumu
   return true;
 }
 
-// --- batches -------------------------------------------------------------------------------------------------------
+// --- batches
+// -------------------------------------------------------------------------------------------------------
 
 enum class Merged { no, done, no_memory };
 

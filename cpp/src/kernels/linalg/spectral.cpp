@@ -27,7 +27,8 @@ Status svd_one(const View<T>& a, const View<T>& u, T* s, std::int64_t s_stride, 
   Dense<T> matrix;
   load(matrix, a);
   if (!matrix.allFinite()) return Status::not_converged;
-  const unsigned options = full ? Eigen::ComputeFullU | Eigen::ComputeFullV : Eigen::ComputeThinU | Eigen::ComputeThinV;
+  const unsigned options =
+      full ? Eigen::ComputeFullU | Eigen::ComputeFullV : Eigen::ComputeThinU | Eigen::ComputeThinV;
   Eigen::JacobiSVD<Dense<T>> solver(matrix, options);
   if (solver.info() != Eigen::Success) return Status::not_converged;
   for (std::int64_t i = 0; i < solver.singularValues().size(); ++i) s[i * s_stride] = solver.singularValues()(i);

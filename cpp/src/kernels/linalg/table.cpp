@@ -13,7 +13,7 @@ struct LinalgRows {
 namespace baseline {
 LinalgRows linalg_rows() noexcept;
 LinalgRows spectral_rows() noexcept;
-}
+}  // namespace baseline
 #if defined(SCANLIB_X86_VARIANTS)
 namespace avx2 {
 LinalgRows linalg_rows() noexcept;

@@ -1,5 +1,6 @@
-// distributions.hpp: one draw of each distribution from a MersenneTwister.  Which uniform numbers are used for what,
-// and in which order, is that of numpy.random.RandomState, so that both give the same numbers for the same seed.
+// distributions.hpp: one draw of each distribution from a MersenneTwister.  Which uniform numbers are used for
+// what, and in which order, is that of numpy.random.RandomState, so that both give the same numbers for the same
+// seed.
 #pragma once
 
 #include <cmath>

@@ -203,9 +203,8 @@ Status mt_choice_p(const Tensor* operands, std::size_t, const std::int64_t* para
     const double tolerance = operands[1].dtype == DType::float32 ? 1e-3 : 1e-7;
     bool good = std::fabs(total - 1) <= tolerance;
     for (const double weight : weights) good = good && weight >= 0;
-    const auto possible = static_cast<std::size_t>(std::count_if(weights.begin(), weights.end(), [](double w) {
-      return w > 0;
-    }));
+    const auto possible =
+        static_cast<std::size_t>(std::count_if(weights.begin(), weights.end(), [](double w) { return w > 0; }));
     const bool replace = parameters[0] != 0;
     if (!good || (!replace && size > possible)) return Status::bad_parameter;
     if (!replace) {
