@@ -27,7 +27,9 @@ __version__ = "0.1.0"
 # Loaded when first asked for.
 _LAZY = {
     "grad": "gradient", "Rop": "gradient", "Lop": "gradient", "jacobian": "gradient", "hessian": "gradient",
-    "hessian_vector_product": "gradient", "dot": "tensor",
+    "hessian_vector_product": "gradient", "jvp": "gradient", "vjp": "gradient", "verify_grad": "verify",
+    "disconnected_grad": "gradient", "zero_grad": "gradient", "grad_clip": "gradient", "grad_scale": "gradient",
+    "dot": "tensor", "until": "scan_module",
 }  # fmt: skip
 _LAZY_MODULES = (
     "gradient",

@@ -106,9 +106,8 @@ class LaneBody(Body):
             return
         for k in positions:
             o = self.outputs[k]
-            if o.shape is None:
-                o.shape = region.shape(self.spec.outputs[k]) if self._stored(k) else ()
             if self._stored(k):
+                o.shape = o.shape if o.shape is not None else region.shape(self.spec.outputs[k])
                 self._same_shape(o.shape)
 
     def _wrap(self) -> None:

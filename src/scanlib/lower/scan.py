@@ -119,7 +119,9 @@ def _output(region: Region, node: Apply, spec: ScanSpec, k: int) -> ScanOutput:
 def _storage(region: Region, body: Region, o: ScanOutput) -> Storage:
     from .region import itemsize
 
-    assert o.shape is not None
+    if o.shape is None:
+        # An unread mapped output: the core allocates nothing, whatever the size.
+        return Storage(o.buffer, region.slot(0), 0, 0, 0)
     if body.data_level(o.shape) >= 0:
         raise UserValueError(
             f"output '{o.label}' of a scan: its shape depends on values computed in the step, so its steps cannot be "
@@ -177,7 +179,8 @@ def _lower_body(
 
 def _publish(region: Region, v: Variable, o: ScanOutput, done: Int) -> None:
     """Make the stored steps of an output readable in the enclosing region."""
-    assert o.shape is not None
+    if o.shape is None:
+        return
     inner = strides(o.shape)
     if o.keep is None:
         region.shapes[id(v)] = (done, *o.shape)

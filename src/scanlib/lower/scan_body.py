@@ -325,7 +325,6 @@ class Body:
         for k in positions:
             v, o = self.spec.outputs[k], self.outputs[k]
             if not self._stored(k):
-                o.shape = o.shape if o.shape is not None else ()
                 continue
             if o.shape is None:
                 o.shape = region.shape(v)
