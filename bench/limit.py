@@ -66,7 +66,10 @@ def library(name: str) -> Library:
     made = directory / f"{name}-{key}.so"
     if not made.exists():
         temporary = made.with_suffix(f".{os.getpid()}")
-        subprocess.run([COMPILER, *flags, str(source), "-o", str(temporary)], check=True)
+        command = [COMPILER, *flags, str(source), "-o", str(temporary)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr}")
         temporary.replace(made)
     return Library(made)
 

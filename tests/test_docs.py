@@ -44,7 +44,9 @@ def test_code_runs_and_prints_what_it_says(
         printed = re.sub(r"\s+", " ", capsys.readouterr().out)
         for said in PRINTED.findall(code):
             if not said.startswith("the "):
-                assert said in printed.replace("[ ", "[").replace(" ]", "]"), f"{page}: {said!r}, printed {printed!r}"
+                assert said in printed.replace("[ ", "[").replace(" ]", "]"), (
+                    f"{page}: {said!r}, printed {printed!r}"
+                )
 
 
 def test_links_lead_somewhere() -> None:
@@ -55,7 +57,10 @@ def test_links_lead_somewhere() -> None:
 
 def test_readme_has_one_command_for_the_tutorial_and_one_for_the_tests() -> None:
     commands = [text.strip() for _, text in blocks("README.md", "sh")]
-    assert [c.rsplit(" && ", 1)[1] for c in commands] == [".venv/bin/python -m scanlib.tutorial", ".venv/bin/pytest"]
+    assert [c.rsplit(" && ", 1)[1] for c in commands] == [
+        ".venv/bin/python -m scanlib.tutorial",
+        ".venv/bin/pytest",
+    ]
     assert all("\n" not in c for c in commands)
 
 

@@ -1,11 +1,13 @@
 // The rate of Eigen's float products of the shape it likes best, one product per thread at a time.
 #include <Eigen/Dense>
+#include <algorithm>
 #include <cstdint>
 
 #include "threads.hpp"
 
+static constexpr int64_t SIZE = 384;
+
 extern "C" void products(int64_t multiplications, int64_t threads) {
-  constexpr int64_t SIZE = 384;
   split(multiplications, threads, [](int64_t first, int64_t last) {
     thread_local const Eigen::MatrixXf a = Eigen::MatrixXf::Constant(SIZE, SIZE, 0.5f), b = a;
     thread_local Eigen::MatrixXf c(SIZE, SIZE);
