@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import errors, printing, scan_module, scan_utils, tensor
 from .config import Mode, config
+from .explain import explain
 from .function import Function, In, Out, Param, function
 from .graph import Constant, SharedVariable, Variable
 from .printing import debugprint, pp, pprint
@@ -77,6 +78,7 @@ __all__ = [
     "config",
     "debugprint",
     "errors",
+    "explain",
     "foldl",
     "foldr",
     "function",

@@ -12,8 +12,10 @@ from .ops.scan_op import ScanSpec
 SYMBOLS = {
     "add": "+", "sub": "-", "mul": "*", "true_divide": "/", "floor_divide": "//", "mod": "%", "power": "**",
     "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!=", "matmul": "@",
-    "logical_and": "&", "logical_or": "|",
-}  # fmt: skip
+    "logical_and": "&", "logical_or": "|", "contract": "@",
+}
+# Operations that change nothing but the form of their input.
+TRANSPARENT = ("dimshuffle", "unbroadcast", "broadcast_to", "reshape", "cast")  # fmt: skip
 
 
 def _targets(obj: Any) -> list[Variable]:
@@ -111,3 +113,42 @@ def pp(v: Variable) -> str:
 
 
 pprint = pp
+
+
+def brief(v: Variable, depth: int = 3) -> str:
+    """A graph as one short expression, for tables: '…' stands for what is deeper, changes of form are left out."""
+    text = _brief(v, depth)
+    return text[1:-1] if text.startswith("(") and _closes(text) else text
+
+
+def _closes(text: str) -> bool:
+    """Whether the parenthesis that opens the text is the one that ends it."""
+    level = 0
+    for position, c in enumerate(text):
+        level += (c == "(") - (c == ")")
+        if level == 0:
+            return position == len(text) - 1
+    return False
+
+
+def _brief(v: Variable, depth: int) -> str:
+    while not v.name and v.owner is not None and v.owner.op.name in TRANSPARENT:
+        v = v.owner.inputs[0]
+    node = v.owner
+    if node is None or v.name:
+        return describe(v)
+    if node.op.name == "shape_i":
+        return f"{_brief(node.inputs[0], 1)}.shape[{node.params['axis']}]"
+    if depth == 0:
+        return "…"
+    if node.op.name in ("subtensor", "gather"):
+        return f"{_brief(node.inputs[0], depth - 1)}[…]"
+    operands = [_brief(u, depth - 1) for u in node.inputs]
+    symbol = SYMBOLS.get(node.op.name)
+    if symbol is not None and len(operands) == 2:
+        return f"({operands[0]} {symbol} {operands[1]})"
+    spec = node.params.get("spec")
+    if isinstance(spec, ScanSpec):
+        return (*spec.labels, f"steps of {spec.name}")[v.index]
+    suffix = f".{v.index}" if len(node.outputs) > 1 else ""
+    return f"{node.op.name}({', '.join(operands)}){suffix}"

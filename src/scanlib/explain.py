@@ -1,0 +1,399 @@
+"""`explain` says what a compiled function will do: its loops, what they keep, where, and how many bytes that takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .errors import UserTypeError
+from .graph import Apply, FunctionGraph, SharedVariable, Variable, describe, toposort
+from .plan import Branch, Instruction, Library, Loop, Storage
+
+if TYPE_CHECKING:
+    from .function import Function
+    from .lower import Lowered
+    from .lower.report import ScanReport
+    from .lower.scan import ScanOutput
+    from .sizes import DryRun, LoopSizes
+
+Dims = tuple[int | None, ...]
+
+
+@dataclass(frozen=True)
+class InputExplanation:
+    """An argument, or a shared variable that is read; None stands for a dim that is not known."""
+
+    name: str
+    dtype: str
+    shape: Dims
+    shared: bool = False
+
+
+@dataclass(frozen=True)
+class OutputExplanation:
+    """What a scan stores of one output.
+
+    keep      None: the whole trace; k: its last k steps; 0: nothing is read after the loop
+    storage   "trace"; "ring" of several slots; "last" (the newest value, and the one it is made of); "none"
+    part      where it is computed: "recurrence", "epilogue", or "accumulated" (a sum, by the epilogue)
+    slots     None where it depends on a number of steps that is not known; `bytes` likewise
+    """
+
+    label: str
+    dtype: str
+    keep: int | None
+    storage: str
+    part: str
+    slots: int | None
+    bytes: int | None
+
+
+@dataclass(frozen=True)
+class ScanExplanation:
+    """One scan.
+
+    steps_source     where the number of steps comes from; `steps` is that number (with `until` the most there can
+                     be), None when it is not known
+    block_length     steps of a block
+    order            "lanes": lanes outside, time inside; "time": step by step
+    form             "native": one kernel runs a block's recurrence; "instructions": a list of them runs each step
+    reasons          why not "lanes", not "native", not "batched" (no prologue and epilogue), as far as so
+    prologue         what is computed for a whole block before its recurrence
+    epilogue         the mapped outputs that are computed for a whole block after its recurrence
+    accumulated      the states that the epilogue adds up
+    kernels          library kernels of "prologue", "recurrence" and "epilogue"
+    temporary_bytes  of the memory of a block or step, which is given back after the loop
+    scans            the scans in its step
+    """
+
+    name: str
+    steps_source: str
+    steps: int | None
+    until: bool
+    block_length: int | None
+    order: str
+    threads: int
+    form: str
+    reasons: Mapping[str, str]
+    prologue: tuple[str, ...]
+    epilogue: tuple[str, ...]
+    accumulated: tuple[str, ...]
+    kernels: Mapping[str, tuple[str, ...]]
+    outputs: tuple[OutputExplanation, ...]
+    temporary_bytes: int | None
+    scans: tuple[ScanExplanation, ...]
+
+    def output(self, label: str) -> OutputExplanation:
+        """The output of this label."""
+        return next(o for o in self.outputs if o.label == label)
+
+
+@dataclass(frozen=True)
+class GraphNode:
+    """A node of the optimised graph, for drawing: kind is "input", "operation", "scan" or "output"."""
+
+    label: str
+    kind: str
+    inputs: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What `explain` found.  `peak_bytes` is the most bytes of buffers live at once, results included, inputs not."""
+
+    name: str
+    inputs: tuple[InputExplanation, ...]
+    scans: tuple[ScanExplanation, ...]
+    peak_bytes: int | None
+    nodes: tuple[GraphNode, ...] = ()
+
+    def walk(self) -> Iterable[ScanExplanation]:
+        """Every scan, each before those in its step."""
+        stack = list(reversed(self.scans))
+        while stack:
+            scan = stack.pop()
+            yield scan
+            stack += reversed(scan.scans)
+
+    def scan(self, name: str) -> ScanExplanation:
+        """The first scan of this name."""
+        return next(s for s in self.walk() if s.name == name)
+
+    def __str__(self) -> str:
+        return "\n".join(_lines(self))
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def html(self) -> str:
+        """The graph as a drawing, and the tables, in HTML that needs nothing else."""
+        from .explain_html import page
+
+        return page(self)
+
+    _repr_html_ = html
+
+
+def explain(f: Function, *arguments: Any, **named: Any) -> Explanation:
+    """What the compiled function `f` does for these arguments: its loops, and what they keep.
+
+    An argument is a value, or a tuple of as many ints as it has dimensions: its shape.  An argument that is not
+    given, and a dim given as None, is not known: it counts as larger than 16, and what depends on it is None.
+    Nothing is computed.
+
+    Raises UserTypeError for arguments that do not fit.
+    """
+    from .lengths import step_axes
+    from .lower import lower
+    from .passes import optimise
+    from .sizes import DryRun
+
+    graph = optimise(f.program.graph)
+    shapes, values = _arguments(f, arguments, named)
+    lengths = step_axes(graph)
+    lowered = lower(graph, [_signature(s, axes) for s, axes in zip(shapes, lengths)], lengths)
+    run = DryRun(lowered, shapes, values)
+    inputs = tuple(
+        InputExplanation(describe(v), v.dtype, tuple(s), isinstance(v, SharedVariable))
+        for v, s in zip(graph.inputs, shapes)
+    )
+    scans = _Scans(lowered, run).of(lowered.plan.instructions)
+    return Explanation(f.name, inputs, scans, run.peak_bytes, _nodes(graph))
+
+
+# -- arguments --------------------------------------------------------------------------------------------
+
+
+def _arguments(
+    f: Function, arguments: Sequence[Any], named: Mapping[str, Any]
+) -> tuple[list[Dims], dict[int, np.ndarray]]:
+    """Shapes of all inputs of the graph, and those values that are known."""
+    given = f.program.arguments
+    if len(arguments) > len(given):
+        raise UserTypeError(f"explain: {f.name} takes {len(given)} input(s), got {len(arguments)}")
+    bound: dict[int, Any] = dict(enumerate(arguments))
+    positions = {a.name: i for i, a in enumerate(given) if a.name is not None}
+    for key, value in named.items():
+        if key not in positions:
+            raise UserTypeError(
+                f"explain: {f.name} has no input named '{key}'; they are {', '.join(positions)}"
+            )
+        bound[positions[key]] = value
+    shapes: list[Dims] = []
+    values: dict[int, np.ndarray] = {}
+    for i, a in enumerate(given):
+        value = bound.get(i)
+        if value is None and a.default is not None:
+            value = a.default.container[0]
+        if value is None or _is_shape(value, a.variable):
+            shapes.append(_dims(value, a.variable))
+        else:
+            values[i] = f._convert(i, value)
+            shapes.append(values[i].shape)
+    for i, v in enumerate(f.program.reads, len(given)):
+        values[i] = np.asarray(v.container[0])
+        shapes.append(values[i].shape)
+    return shapes, values
+
+
+def _is_shape(value: Any, v: Variable) -> bool:
+    whole = isinstance(value, tuple) and all(d is None or isinstance(d, (int, np.integer)) for d in value)
+    return whole and v.ndim > 0 and len(value) == v.ndim
+
+
+def _dims(given: Sequence[int | None] | None, v: Variable) -> Dims:
+    """The shape given, completed by what the type declares."""
+    known = given or (None,) * v.ndim
+    dims = tuple(declared if d is None else d for d, declared in zip(known, v.type.shape))
+    for axis, (d, declared) in enumerate(zip(dims, v.type.shape)):
+        if declared is not None and d != declared:
+            raise UserTypeError(
+                f"explain: '{describe(v)}': axis {axis} is {declared} long ({v.type}), got {d}"
+            )
+    return dims
+
+
+def _signature(shape: Dims, is_length: Sequence[bool]) -> tuple[int, ...]:
+    from .lower.function import SMALL
+
+    return tuple(
+        -1 if dynamic or d is None or d > SMALL else d for d, dynamic in zip(shape, is_length, strict=True)
+    )
+
+
+# -- scans ------------------------------------------------------------------------------------------------
+
+
+class _Scans:
+    def __init__(self, lowered: Lowered, run: DryRun) -> None:
+        self.reports = {r.done_slot: r for r in lowered.reports}
+        self.run = run
+
+    def of(self, instructions: Iterable[Instruction]) -> tuple[ScanExplanation, ...]:
+        return tuple(self.one(i) for i in _flat(instructions) if isinstance(i, Loop))
+
+    def one(self, loop: Loop) -> ScanExplanation:
+        from .ops.scan_op import spec_of
+        from .printing import brief
+
+        report, sizes = self.reports[loop.done_slot], self.run.loops[loop.done_slot]
+        spec = spec_of(report.node)
+        parts = {"prologue": loop.prologue, "recurrence": loop.recurrence, "epilogue": loop.epilogue}
+        labels = [o.label for o in report.outputs]
+        return ScanExplanation(
+            name=loop.name,
+            steps_source=brief(report.node.inputs[0]),
+            steps=sizes.steps,
+            until=spec.until,
+            block_length=sizes.block,
+            order="lanes" if report.lanes else "time",
+            threads=1,
+            form="native" if loop.native else "instructions",
+            reasons=dict(report.reasons),
+            prologue=_hoisted(report),
+            epilogue=tuple(labels[k] for k in report.parts.epilogue),
+            accumulated=tuple(labels[a.state] for a in report.parts.accumulators),
+            kernels={name: _kernels(part) for name, part in parts.items()},
+            outputs=_outputs(report, loop.storages, sizes),
+            temporary_bytes=sizes.temporaries,
+            scans=self.of([*loop.prologue, *loop.recurrence, *loop.epilogue]),
+        )
+
+
+def _hoisted(report: ScanReport) -> tuple[str, ...]:
+    from .ops.scan_op import operands_of, spec_of
+    from .printing import brief
+
+    given = zip(spec_of(report.node).sequence_inputs(), operands_of(report.node).sequences)
+    computed = [f"({brief(g)})[t]" for v, g in given if any(v is c for c in report.computed)]
+    return (*computed, *map(brief, report.parts.hoisted))
+
+
+def _outputs(
+    report: ScanReport, storages: Sequence[Storage], sizes: LoopSizes
+) -> tuple[OutputExplanation, ...]:
+    late = set(report.parts.epilogue)
+    summed = {a.state for a in report.parts.accumulators}
+
+    def one(k: int, o: ScanOutput) -> OutputExplanation:
+        part = "epilogue" if k in late else "accumulated" if k in summed else "recurrence"
+        kind = _storage_kind(storages[k])
+        return OutputExplanation(o.label, o.dtype, o.keep, kind, part, sizes.slots[k], sizes.bytes[k])
+
+    return tuple(one(k, o) for k, o in enumerate(report.outputs))
+
+
+def _storage_kind(s: Storage) -> str:
+    reach = max(s.keep, s.depth)
+    return "trace" if s.keep < 0 else "none" if reach == 0 else "last" if reach == 1 else "ring"
+
+
+def _flat(instructions: Iterable[Instruction]) -> Iterable[Instruction]:
+    """The instructions, those of branches in their place."""
+    for i in instructions:
+        yield i
+        if isinstance(i, Branch):
+            yield from _flat(i.then)
+            yield from _flat(i.otherwise)
+
+
+def _kernels(instructions: Iterable[Instruction]) -> tuple[str, ...]:
+    return tuple(i.kernel for i in _flat(instructions) if isinstance(i, Library))
+
+
+def _nodes(graph: FunctionGraph) -> tuple[GraphNode, ...]:
+    from .ops.scan_op import spec_of
+
+    nodes: list[GraphNode] = []
+    places: dict[int, int] = {}
+
+    def sources(variables: Sequence[Variable]) -> tuple[int, ...]:
+        return tuple(dict.fromkeys(places[id(v)] for v in variables if id(v) in places))
+
+    def add(node: GraphNode, made: Sequence[Variable]) -> None:
+        places.update((id(v), len(nodes)) for v in made)
+        nodes.append(node)
+
+    def label(node: Apply) -> tuple[str, str]:
+        return (spec_of(node).name, "scan") if node.op.name == "scan" else (node.op.name, "operation")
+
+    for v in graph.inputs:
+        add(GraphNode(describe(v), "input"), [v])
+    for node in toposort(graph.outputs, graph.inputs):
+        add(GraphNode(*label(node), sources(node.inputs)), node.outputs)
+    for i, v in enumerate(graph.outputs):
+        nodes.append(GraphNode(v.name or f"output {i}", "output", sources([v])))
+    return tuple(nodes)
+
+
+# -- text -------------------------------------------------------------------------------------------------
+
+
+def readable(size: int | None) -> str:
+    """A number of bytes for people; "?" when it is not known."""
+    if size is None:
+        return "?"
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= scale:
+            return f"{size / scale:.3g} {unit}"
+    return f"{size} B"
+
+
+def _number(value: int | None, unknown: str = "?") -> str:
+    return unknown if value is None else str(value)
+
+
+def shape_text(i: InputExplanation) -> str:
+    dims = ", ".join(map(_number, i.shape))
+    return f"{i.name} {i.dtype}" + (f" ({dims}{',' if len(i.shape) == 1 else ''})" if i.shape else "")
+
+
+def scan_rows(scan: ScanExplanation) -> list[tuple[str, str]]:
+    """Title and text of what there is to say about a scan as a whole."""
+    steps = f"{'at most ' if scan.until else ''}{_number(scan.steps)}"
+    reason = scan.reasons.get("native" if scan.form == "instructions" else "lanes", "")
+    rows = [
+        ("steps", steps if steps == scan.steps_source else f"{steps}, from {scan.steps_source}"),
+        ("block", f"{_number(scan.block_length)} steps, {readable(scan.temporary_bytes)} of its own"),
+        ("form", f"{scan.form}, {scan.order} outside, {scan.threads} thread{'s' * (scan.threads != 1)}"),
+        ("why", reason if scan.order == "time" else ""),
+        ("one by one", scan.reasons.get("batched", "")),
+        ("prologue", ", ".join(scan.prologue)),
+        ("epilogue", ", ".join([*scan.epilogue, *(f"sum {label}" for label in scan.accumulated)])),
+        ("kernels", "; ".join(f"{part}: {', '.join(k)}" for part, k in scan.kernels.items() if k)),
+    ]
+    return [row for row in rows if row[1]]
+
+
+COLUMNS = ("output", "dtype", "computed", "keep", "storage", "slots", "bytes")
+
+
+def output_rows(scan: ScanExplanation) -> list[tuple[str, ...]]:
+    """One row of COLUMNS per output."""
+    return [
+        (o.label, o.dtype, o.part, _number(o.keep, "all"), o.storage, _number(o.slots), readable(o.bytes))
+        for o in scan.outputs
+    ]
+
+
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    return ["  ".join(cell.ljust(w) for cell, w in zip(row, widths)).rstrip() for row in rows]
+
+
+def _lines(e: Explanation) -> list[str]:
+    lines = [f"function '{e.name}': {', '.join(map(shape_text, e.inputs)) or 'no inputs'}"]
+    for scan in e.scans:
+        lines += ["", *_scan_lines(scan)]
+    return [*lines, "", f"most bytes at once: {readable(e.peak_bytes)}"]
+
+
+def _scan_lines(scan: ScanExplanation) -> list[str]:
+    lines = [f"  {line}" for line in _table(scan_rows(scan))]
+    lines += [f"  {line}" for line in _table([COLUMNS, *output_rows(scan)])] if scan.outputs else []
+    for inner in scan.scans:
+        lines += ["", *(f"  {line}" for line in _scan_lines(inner))]
+    return [f"scan '{scan.name}'", *lines]

@@ -1,0 +1,494 @@
+"""Programs, and what the compiler makes of their loops: order, form, parts, storage, bytes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("scanlib._core")
+
+import scanlib
+import scanlib.tensor as T
+from scanlib import _core
+from scanlib.errors import UserTypeError
+from scanlib.explain import Explanation, ScanExplanation, explain
+from scanlib.function import Function
+from scanlib.graph import Variable, roots
+from scanlib.ifelse import ifelse
+from scanlib.scan_module import until
+
+x, m, c = T.dvector("x"), T.dmatrix("m"), T.dtensor3("c")
+W, U, V, B = T.dmatrix("W"), T.dmatrix("U"), T.dmatrix("V"), T.dmatrix("B")
+h0, w, v0, n = T.dscalar("h0"), T.dscalar("w"), T.dvector("v0"), T.lscalar("n")
+STEPS, WIDTH = 10_000, 20
+SHAPES: dict[Variable, Any] = {
+    x: (STEPS,), m: (STEPS, WIDTH), c: (STEPS, 18, WIDTH), W: (WIDTH, WIDTH), U: (WIDTH, WIDTH),
+    V: (WIDTH, WIDTH), B: (18, WIDTH), h0: 0.5, w: 0.5, v0: (WIDTH,), n: STEPS,
+}  # fmt: skip
+
+
+def compiled(outputs: Any) -> tuple[Function, list[Variable]]:
+    """The function of the inputs that the outputs need, and those inputs."""
+    found = roots(outputs if isinstance(outputs, list) else [outputs])
+    inputs = [v for v in found if v in SHAPES]
+    return scanlib.function(inputs, outputs, no_default_updates=True), inputs
+
+
+def explained(outputs: Any) -> Explanation:
+    f, inputs = compiled(outputs)
+    return explain(f, *[SHAPES[v] for v in inputs])
+
+
+# -- programs ---------------------------------------------------------------------------------------------
+
+
+def scan(fn: Callable[..., Any], *sequences: Variable, states: Any = None, **arguments: Any) -> Any:
+    return scanlib.scan(fn, sequences=list(sequences), outputs_info=states, **arguments)[0]
+
+
+def leaky(a: Variable = x, start: Variable = h0, **arguments: Any) -> Variable:
+    """h[t] = h[t-1]/2 + a[t]."""
+    return scan(lambda a, h: 0.5 * h + a, a, states=start, **arguments)
+
+
+def two_taps() -> Variable:
+    return scan(
+        lambda a, p, q: 0.5 * p + 0.2 * q + a,
+        x,
+        states={"initial": T.stack([h0, w]), "taps": [-2, -1]},
+    )
+
+
+def deep_taps() -> Variable:
+    start = {"initial": T.stack([v0, v0, v0, v0]), "taps": [-4, -1]}
+    return scan(lambda a, p, q: 0.5 * p + 0.2 * q + a, m, states=start)
+
+
+def stopping() -> Variable:
+    return scan(lambda h: (h * 2, until(T.gt(h, 2))), states=h0, n_steps=20)
+
+
+def both() -> list[Variable]:
+    return scan(lambda a, h: [0.5 * h + a, T.exp(a)], x, states=[h0, None])
+
+
+def elman(a: Variable = m, start: Variable = v0, **arguments: Any) -> Variable:
+    return scan(lambda a, h: T.tanh(a @ W + h @ U), a, states=start, **arguments)
+
+
+def readout() -> list[Variable]:
+    return scan(lambda a, h: [(s := T.tanh(a @ W + h @ U)), s @ V], m, states=[v0, None])
+
+
+def lstm() -> Variable:
+    def step(a: Variable, h: Variable, c: Variable) -> list[Variable]:
+        gate = T.nnet.sigmoid(a @ W + h @ U)
+        c = gate * c + T.tanh(h @ V)
+        return [gate * T.tanh(c), c]
+
+    return scan(step, m, states=[v0, v0])[0]
+
+
+def covariance() -> Variable:
+    """A Kalman-like pair of a small dense state and its covariance."""
+    F = T.constant(np.eye(2) * 0.9)
+    start = [T.zeros(2), T.constant(np.eye(2))]
+    return scan(lambda a, s, P: [F @ s + a, F @ P @ F.T + np.eye(2)], x, states=start)[0]
+
+
+def nested(read: Callable[[Variable], Variable]) -> Variable:
+    return scan(lambda row: read(leaky(row, name="inner")), m, name="outer")
+
+
+def carried() -> list[Variable]:
+    k = scanlib.shared(0.0, "k")
+    _, updates = scanlib.scan(lambda a: {k: k + a}, sequences=x)
+    return list(updates.values())
+
+
+def random_walk() -> Variable:
+    streams = T.shared_randomstreams.RandomStreams(1)
+    return scan(lambda h: h + streams.normal(), states=h0, n_steps=n)[-1]
+
+
+def cholesky(a: Variable) -> Variable:
+    return T.slinalg.cholesky(a @ a.T)
+
+
+# -- the table --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Expected:
+    """`outputs` are "keep storage"; kernels are those of prologue, recurrence, epilogue, each as one text."""
+
+    outputs: tuple[str, ...]
+    order: str = "time"
+    form: str = "native"
+    prologue: tuple[str, ...] = ()
+    epilogue: int = 0
+    sums: int = 0
+    kernels: tuple[str, str, str] = ("", "", "")
+    reasons: dict[str, str] = field(default_factory=dict)
+
+
+def lanes(*outputs: str, **arguments: Any) -> Expected:
+    return Expected(outputs, "lanes", **arguments)
+
+
+def native(*outputs: str, **arguments: Any) -> Expected:
+    return Expected(outputs, **arguments)
+
+
+def steps(*outputs: str, **arguments: Any) -> Expected:
+    return Expected(outputs, form="instructions", **arguments)
+
+
+LAST, TRACE = "1 last", "all trace"
+PRODUCT = {"native": "contract runs outside of compiled kernels"}
+CHOICE = {"native": "ifelse runs outside of compiled kernels"}
+OUTER = {"native": "scan runs outside of compiled kernels", "batched": "scan runs step by step"}
+
+TABLE: dict[str, tuple[Callable[[], Any], list[Expected]]] = {
+    "trace": (lambda: leaky(), [native(TRACE, reasons={"lanes": "states are small"})]),
+    "last": (lambda: leaky()[-1], [native(LAST)]),
+    "third from the end": (lambda: leaky()[-3], [native("3 ring")]),
+    "last four": (lambda: leaky()[-4:], [native("4 ring")]),
+    "last thousand": (lambda: leaky()[-1000:], [native("1000 ring")]),
+    "strided near the end": (lambda: leaky()[-6::2], [native("6 ring")]),
+    "length": (lambda: leaky().shape[0], []),
+    "sum over time": (lambda: leaky().sum(), [native("0 last", LAST)]),
+    "sum and last": (lambda: [(t := leaky()).sum(), t[-1]], [native(LAST, LAST)]),
+    "two taps": (lambda: two_taps(), [native(TRACE)]),
+    "two taps, last": (lambda: two_taps()[-1], [native("1 ring")]),
+    "until": (lambda: stopping(), [native(TRACE)]),
+    "until, last": (lambda: stopping()[-1], [native(LAST)]),
+    "n steps": (lambda: scan(lambda h: 0.5 * h, states=h0, n_steps=n)[-1], [native(LAST)]),
+    "state and dear mapped output": (lambda: both(), [native(TRACE, TRACE, epilogue=1)]),
+    "mapped output alone": (lambda: both()[1], [native(TRACE, epilogue=1)]),
+    "state behind a mapped output": (
+        lambda: scan(lambda a, h: [0.5 * h + a, h * h], x, states=[h0, None])[1],
+        [native("0 last", TRACE)],
+    ),
+    "small dense states": (lambda: covariance(), [native(TRACE)]),
+    "exp of a scalar sequence": (
+        lambda: scan(lambda a, h: T.exp(a) * h, x, states=h0)[-1],
+        [native(LAST, prologue=("exp(x[t])",))],
+    ),
+    "map": (lambda: scan(lambda a: T.exp(a) * w, m), [native(TRACE, epilogue=1)]),
+    "map of products": (
+        lambda: scan(lambda a: a @ W, m),
+        [native(TRACE, epilogue=1, kernels=("", "", "matmul"))],
+    ),
+    "shared variable that adds up": (carried, [native(LAST, sums=1)]),
+    "sum of outer products": (
+        lambda: scan(lambda a, s: s + T.outer(a, a), m, states=T.zeros((WIDTH, WIDTH)))[-1],
+        [native(LAST, sums=1)],
+    ),
+    "rows": (lambda: leaky(m, v0), [lanes(TRACE)]),
+    "mean of rows": (lambda: leaky(m, v0).mean(0), [lanes("0 last", LAST)]),
+    "max of rows": (lambda: leaky(m, v0).max(0), [lanes("0 last", LAST)]),
+    "deep taps of rows": (lambda: deep_taps()[-2:], [lanes("2 ring")]),
+    "logistic map": (
+        lambda: scan(lambda v: 3.9 * v * (1 - v), states=v0, n_steps=n)[-1],
+        [lanes(LAST)],
+    ),
+    "power": (lambda: scan(lambda p: p * B, states=T.ones_like(B), n_steps=100)[-1], [lanes(LAST)]),
+    "diagonal recurrence": (lambda: scan(lambda a, h: w * h + a, c, states=B), [lanes(TRACE)]),
+    "exp of a sequence": (
+        lambda: scan(lambda a, h: T.exp(a) * h, m, states=v0)[-1],
+        [lanes(LAST, prologue=("exp(m[t])",))],
+    ),
+    "exp outside of the loop": (
+        lambda: scan(lambda a, h: a * h, T.exp(m), states=v0)[-1],
+        [lanes(LAST, prologue=("(exp(m))[t]",))],
+    ),
+    "sum of the lanes": (
+        lambda: scan(lambda a, h: h / h.sum() + a, m, states=v0)[-1],
+        [native(LAST, reasons={"lanes": "sum mixes lanes"})],
+    ),
+    "Elman": (
+        lambda: elman(),
+        [steps(TRACE, prologue=("m[t] @ W",), kernels=("matmul", "matmul", ""))],
+    ),
+    "Elman, last": (
+        lambda: elman()[-1],
+        [steps(LAST, prologue=("m[t] @ W",), kernels=("matmul", "matmul", ""), reasons=PRODUCT)],
+    ),
+    "Elman of a batch": (
+        lambda: elman(c, B)[-1],
+        [steps(LAST, prologue=("c[t] @ W",), kernels=("matmul", "matmul", ""))],
+    ),
+    "Elman without products of inputs": (
+        lambda: scan(lambda a, h: T.tanh(a + h @ U), m, states=v0)[-1],
+        [steps(LAST, kernels=("", "matmul", ""))],
+    ),
+    "readout": (
+        lambda: readout()[1],
+        [steps("0 last", TRACE, prologue=("m[t] @ W",), epilogue=1, kernels=("matmul", "matmul", "matmul"))],
+    ),
+    "readout and states": (
+        lambda: readout(),
+        [steps(TRACE, TRACE, prologue=("m[t] @ W",), epilogue=1, kernels=("matmul", "matmul", "matmul"))],
+    ),
+    "gated, last": (
+        lambda: lstm()[-1],
+        [steps(LAST, "0 last", prologue=("m[t] @ W",), kernels=("matmul", "matmul matmul", ""))],
+    ),
+    "factorization of a sequence": (
+        lambda: scan(lambda a, h: 0.5 * h + cholesky(a)[0, 0], c, states=h0)[-1],
+        [native(LAST, prologue=("cholesky((c[t] @ c[t]))[…]",), kernels=("matmul cholesky", "", ""))],
+    ),
+    "factorization of a state": (
+        lambda: scan(lambda a, h: cholesky(h) + a, x, states=W)[-1],
+        [steps(LAST, kernels=("", "matmul cholesky", ""))],
+    ),
+    "choice": (
+        lambda: scan(lambda a, h: ifelse(T.gt(a, 0), h @ U, h), x, states=W)[-1],
+        [steps(LAST, kernels=("", "matmul", ""), reasons=CHOICE)],
+    ),
+    "random numbers": (random_walk, [steps(LAST, "0 last", kernels=("", "mt_normal", ""))]),
+    "inner last": (lambda: nested(lambda t: t[-1]), [steps(TRACE, reasons=OUTER), native(LAST)]),
+    "inner last, outer last": (lambda: nested(lambda t: t[-1])[-1], [steps(LAST), native(LAST)]),
+    "inner sum": (lambda: nested(lambda t: t.sum()), [steps(TRACE), native("0 last", LAST)]),
+    "inner last two, outer last three": (
+        lambda: nested(lambda t: t[-2:].sum())[-3:],
+        [steps("3 ring"), native("2 ring")],
+    ),
+    "gradient by a number": (
+        lambda: scanlib.grad(scan(lambda a, h: w * h + a, x, states=h0)[-1], w),
+        [native(TRACE), native("0 last", LAST)],
+    ),
+    "gradient by a matrix": (
+        lambda: scanlib.grad(elman()[-1].sum(), W),
+        [
+            steps(TRACE, prologue=("m[t] @ W",), kernels=("matmul", "matmul", "")),
+            steps("0 last", LAST, sums=1, kernels=("", "matmul", "matmul")),
+        ],
+    ),
+    "gradient by two matrices": (
+        lambda: scanlib.grad((elman() ** 2).sum(), [W, U]),
+        [
+            steps(TRACE, prologue=("m[t] @ W",), kernels=("matmul", "matmul", "")),
+            steps("0 last", LAST, LAST, sums=2, kernels=("", "matmul", "matmul matmul")),
+        ],
+    ),
+}  # fmt: skip
+
+
+def found(scan: ScanExplanation, reasons: dict[str, str]) -> Expected:
+    return Expected(
+        tuple(f"{'all' if o.keep is None else o.keep} {o.storage}" for o in scan.outputs),
+        scan.order,
+        scan.form,
+        scan.prologue,
+        len(scan.epilogue),
+        len(scan.accumulated),
+        (*(" ".join(scan.kernels[part]) for part in ("prologue", "recurrence", "epilogue")),),
+        {k: scan.reasons.get(k, "") for k in reasons},
+    )
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_table(name: str) -> None:
+    program, expected = TABLE[name]
+    scans = list(explained(program()).walk())
+    assert len(scans) == len(expected)
+    assert [found(s, e.reasons) for s, e in zip(scans, expected)] == expected
+
+
+# -- sizes ------------------------------------------------------------------------------------------------
+
+
+def arguments(inputs: list[Variable], count: int) -> list[np.ndarray]:
+    shapes = [SHAPES[v] for v in inputs]
+    return [
+        np.full([count if d == STEPS else d for d in s], 1e-3) if isinstance(s, tuple) else np.asarray(s)
+        for s in shapes
+    ]
+
+
+MEASURED: dict[str, Callable[[], Any]] = {
+    "trace": lambda: leaky(),
+    "last thousand": lambda: leaky()[-1000:],
+    "two taps": lambda: two_taps(),
+    "rows": lambda: leaky(m, v0),
+    "exp": lambda: scan(lambda a, h: T.exp(a) * h, m, states=v0)[-1],
+    "map": lambda: scan(lambda a: T.exp(a) * w, m),
+    "readout": lambda: readout()[1],
+    "gradient": lambda: scanlib.grad((elman() ** 2).sum(), [W, U]),
+    "inner sum": lambda: nested(lambda t: t.sum()),
+}
+
+
+@pytest.mark.parametrize("count", [10**4, 10**6])
+@pytest.mark.parametrize("name", MEASURED)
+def test_bytes_agree_with_those_of_a_call(name: str, count: int) -> None:
+    f, inputs = compiled(MEASURED[name]())
+    values = arguments(inputs, count)
+    expected = explain(f, *values).peak_bytes
+    assert expected == explain(f, *[v.shape if v.ndim else v for v in values]).peak_bytes
+    before = _core.allocated_bytes()
+    _core.reset_peak_bytes()
+    f(*values)
+    assert expected == pytest.approx(f.peak_bytes, rel=0.05)
+    # The core also counts the arena of a call, and the headers of blocks.
+    arena = 1 << 16
+    assert expected == pytest.approx(_core.peak_bytes() - before, rel=0.05, abs=arena + 4096)
+
+
+RESIDENT = """
+import sys
+from pathlib import Path
+import numpy as np
+import scanlib, scanlib.tensor as T
+
+def high_water():
+    return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) * 1024
+
+count, width = int(sys.argv[1]), int(sys.argv[2])
+m, v0 = T.dmatrix("m"), T.dvector("v0")
+trace, _ = scanlib.scan(lambda a, h: 0.5 * h + a, sequences=m, outputs_info=v0)
+f = scanlib.function([m, v0], trace)
+f(np.ones((20, width)), np.ones(width))
+values = np.ones((count, width)), np.ones(width)
+Path("/proc/self/clear_refs").write_text("5")
+before = high_water()
+f(*values)
+print(high_water() - before, scanlib.explain(f, *values).peak_bytes)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux")
+@pytest.mark.parametrize(("count", "width"), [(10**4, 2000), (10**6, 20)])
+def test_resident_memory(count: int, width: int) -> None:
+    """What the process takes from the system is what the plan says."""
+    command = [sys.executable, "-c", RESIDENT, str(count), str(width)]
+    made = subprocess.run(command, capture_output=True, text=True, check=True)
+    grown, expected = map(int, made.stdout.split())
+    assert grown == pytest.approx(expected, rel=0.05)
+
+
+@pytest.mark.parametrize("count", [10**4, 10**6])
+@pytest.mark.parametrize(
+    ("program", "slots", "row"),
+    [
+        (lambda: leaky()[-5:], 6, 8),
+        (lambda: leaky(m, v0)[-7::2], 8, 8 * WIDTH),
+        (lambda: deep_taps()[-2:], 5, 8 * WIDTH),
+        (lambda: stopping()[-3:], 4, 8),
+    ],
+)
+def test_rings_do_not_grow_with_the_number_of_steps(
+    program: Callable[[], Any], slots: int, row: int, count: int
+) -> None:
+    f, inputs = compiled(program())
+    e = explain(f, *arguments(inputs, count))
+    (output,) = e.scans[0].outputs
+    assert output.storage == "ring" and (output.slots, output.bytes) == (slots, slots * row)
+    assert e.peak_bytes is not None and e.peak_bytes <= 2 * slots * row
+
+
+def test_sources_of_the_number_of_steps() -> None:
+    e = explained([leaky()[-1], scan(lambda h: h / 2, states=w, n_steps=n)[-1], stopping()[-1]])
+    assert [(s.steps_source, s.steps, s.until) for s in e.scans] == [
+        ("x.shape[0]", STEPS, False),
+        ("n", STEPS, False),
+        ("20", 20, True),
+    ]
+
+
+def test_blocks_stay_in_the_cache() -> None:
+    (s,) = explained(elman()[-1]).scans
+    assert s.block_length is not None and s.temporary_bytes is not None
+    assert 64 <= s.block_length <= 4096 and s.temporary_bytes < 1 << 20
+
+
+# -- arguments, text, drawing -----------------------------------------------------------------------------
+
+
+def test_unknown_shapes() -> None:
+    f, _ = compiled(leaky(m, v0)[-3:])
+    for e in (explain(f), explain(f, (None, WIDTH))):
+        (s,) = e.scans
+        assert (s.steps, s.outputs[0].slots, s.order) == (None, 4, "lanes")
+    assert explain(f, v0=(WIDTH,), m=(STEPS, None)).peak_bytes is not None
+    assert explain(f).peak_bytes is None and "?" in str(explain(f))
+
+
+def test_small_dims_change_the_form() -> None:
+    f = scanlib.function([m, W, U, v0], elman()[-1])
+    (small,) = explain(f, (STEPS, 3), (3, 3), (3, 3), (3,)).scans
+    (large,) = explain(f, (STEPS, 30), (30, 30), (30, 30), (30,)).scans
+    assert (small.form, large.form) == ("native", "instructions")
+
+
+def test_wrong_arguments() -> None:
+    f = scanlib.function([x, h0], leaky()[-1], name="smooth")
+    with pytest.raises(UserTypeError, match="smooth takes 2 input"):
+        explain(f, 1, 2, 3)
+    with pytest.raises(UserTypeError, match="no input named 'y'.* x, h0"):
+        explain(f, y=3)
+    fixed = T.TensorType("float64", shape=(3,))("fixed")
+    with pytest.raises(UserTypeError, match="'fixed': axis 0 is 3 long"):
+        explain(scanlib.function([fixed], fixed * 2), (4,))
+
+
+def test_shared_variables_and_defaults_are_known() -> None:
+    k = scanlib.shared(np.zeros(30), "k")
+    f = scanlib.function([x, scanlib.In(n, value=7)], scan(lambda h: h + x[0], states=k, n_steps=n))
+    e = explain(f, (3,))
+    assert e.scans[0].steps == 7 and e.inputs[-1].shape == (30,) and e.inputs[-1].shared
+
+
+TEXT = """\
+function 'smooth': x float64 (10000,), h0 float64
+
+scan 'leaky'
+  steps  10000, from x.shape[0]
+  block  4096 steps, 0 B of its own
+  form   native, time outside, 1 thread
+  why    states are small
+  output  dtype    computed    keep  storage  slots  bytes
+  h0      float64  recurrence  3     ring     4      32 B
+
+most bytes at once: 40 B"""
+
+
+def test_text() -> None:
+    f = scanlib.function([x, h0], leaky(name="leaky")[-3], name="smooth")
+    e = explain(f, (STEPS,), 0.5)
+    assert str(e) == repr(e) == TEXT
+    assert e.scan("leaky").output("h0").slots == 4
+
+
+@pytest.mark.parametrize("program", [lambda: leaky(), lambda: nested(lambda t: t.sum()), lambda: both()])
+def test_html(program: Callable[[], Any]) -> None:
+    e = explained(program())
+    made = e.html()
+    tree = ElementTree.fromstring(made)
+    assert tree.find(".//{http://www.w3.org/2000/svg}svg") is not None
+    assert made.count("<b>scan") == len(list(e.walk())) and e._repr_html_() == made
+
+
+def test_large_graphs_are_drawn_without_operations() -> None:
+    y: Variable = x
+    for _ in range(40):
+        y = T.cumsum(y * 2)
+    e = explained([leaky(y)[-1], y])
+    made = e.html()
+    assert len(e.nodes) > 60 and "cumsum" not in made and ">scan<" in made
+
+
+def test_explaining_computes_nothing() -> None:
+    f, inputs = compiled(leaky())
+    explain(f, *[SHAPES[v] for v in inputs])
+    assert f.peak_bytes == 0
