@@ -11,7 +11,7 @@ bool Runner::run(const Instructions& instructions, std::int64_t start, std::int6
         good = run_call(*std::get_if<Call>(&instruction.operation), start, stop);
         break;
       case 1:
-        good = run_library(*std::get_if<Library>(&instruction.operation));
+        good = run_library(*std::get_if<Library>(&instruction.operation), start, stop);
         break;
       case 2: {
         const int buffer = std::get_if<Allocate>(&instruction.operation)->buffer;
@@ -40,7 +40,7 @@ bool Runner::run_call(const Call& call, std::int64_t start, std::int64_t stop) n
   return code == 0 || workspace_.fail(FailureKind::check, code, call.name.c_str());
 }
 
-bool Runner::run_library(const Library& library) noexcept {
+bool Runner::run_library(const Library& library, std::int64_t start, std::int64_t stop) noexcept {
   std::int64_t* scratch = workspace_.tensor_dims.data();
   Tensor* tensor = workspace_.tensors.data();
   for (const Operand& operand : library.operands) {
@@ -58,8 +58,30 @@ bool Runner::run_library(const Library& library) noexcept {
   }
   const Status status =
       library.function(workspace_.tensors.data(), library.operands.size(), library.parameters.data());
-  return status == Status::ok ||
-         workspace_.fail(FailureKind::library, static_cast<std::int64_t>(status), library.name.c_str());
+  if (status == Status::ok) return true;
+  // In a batched part of a loop the leading dim of every operand counts the steps of the block.
+  if (stop - start > 1) workspace_.dims()[report_step_slot] = start + failing_row(library, stop - start);
+  return workspace_.fail(FailureKind::library, static_cast<std::int64_t>(status), library.name.c_str());
+}
+
+// The first of the leading rows for which a kernel fails that failed when it was given all of them.
+std::int64_t Runner::failing_row(const Library& library, std::int64_t rows) noexcept {
+  const std::size_t count = library.operands.size();
+  std::int64_t* scratch = workspace_.tensor_dims.data();
+  for (const Operand& operand : library.operands) {
+    *scratch = 1;
+    scratch += 2 * operand.dims.size();
+  }
+  for (std::int64_t row = 0; row + 1 < rows; ++row) {
+    const Status status = library.function(workspace_.tensors.data(), count, library.parameters.data());
+    if (status != Status::ok) return row;
+    for (std::size_t i = 0; i < count; ++i) {
+      Tensor& tensor = workspace_.tensors[i];
+      const auto size = static_cast<std::int64_t>(size_of(tensor.dtype));
+      tensor.data = static_cast<char*>(tensor.data) + tensor.strides[0] * size;
+    }
+  }
+  return rows - 1;
 }
 
 bool Runner::run_branch(const Branch& branch, std::int64_t start, std::int64_t stop) noexcept {
