@@ -35,10 +35,10 @@ static void kalman(int64_t n, const double* y, const double* f, const double* h,
   *out = total;
 }
 
-#define KALMAN(N)                                                                                                     \
-  extern "C" void kalman##N(int64_t n, const double* y, const double* f, const double* h, const double* q,            \
-                            const double* r, const double* m, const double* p, double* out) {                         \
-    kalman<N>(n, y, f, h, q, r, m, p, out);                                                                           \
+#define KALMAN(N)                                                                                          \
+  extern "C" void kalman##N(int64_t n, const double* y, const double* f, const double* h, const double* q, \
+                            const double* r, const double* m, const double* p, double* out) {              \
+    kalman<N>(n, y, f, h, q, r, m, p, out);                                                                \
   }
 
 KALMAN(4)
