@@ -118,7 +118,10 @@ class Program:
 
         Checks stay: enclosing regions may have taken some over.
         """
-        (buffers, slots, kernels, reports), self.constant_slots, self.constant_buffers, self.step_slots = state
+        (buffers, slots, kernels, reports), constant_slots, constant_buffers, step_slots = state
+        # Copies: a state may be restored more than once.
+        self.constant_slots, self.constant_buffers = dict(constant_slots), dict(constant_buffers)
+        self.step_slots = dict(step_slots)
         del self.buffers[buffers:], self.initial_dims[slots:], self.kernels[kernels:], self.reports[reports:]
 
     def unique(self, prefix: str) -> str:
