@@ -10,9 +10,23 @@ from .graph import Constant, Variable, describe
 from .ops.scan_op import ScanSpec
 
 SYMBOLS = {
-    "add": "+", "sub": "-", "mul": "*", "true_divide": "/", "floor_divide": "//", "mod": "%", "power": "**",
-    "lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!=", "matmul": "@",
-    "logical_and": "&", "logical_or": "|", "contract": "@",
+    "add": "+",
+    "sub": "-",
+    "mul": "*",
+    "true_divide": "/",
+    "floor_divide": "//",
+    "mod": "%",
+    "power": "**",
+    "lt": "<",
+    "le": "<=",
+    "gt": ">",
+    "ge": ">=",
+    "eq": "==",
+    "ne": "!=",
+    "matmul": "@",
+    "logical_and": "&",
+    "logical_or": "|",
+    "contract": "@",
 }
 # Operations that change nothing but the form of their input.
 TRANSPARENT = ("dimshuffle", "unbroadcast", "broadcast_to", "reshape", "cast")  # fmt: skip
