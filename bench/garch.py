@@ -1,4 +1,4 @@
-"""GARCH(1, 1): x[t] = w + a r[t]² + b x[t-1], a scalar state with its trace kept."""
+"""GARCH(1, 1): x[t] = w + a r[t]² + b x[t-1]: the trace; and a likelihood with its gradient in w, a, b."""
 
 from __future__ import annotations
 
@@ -73,6 +73,61 @@ def with_cpp(library: limit.Library, reuse: bool) -> Run:
     return garch
 
 
+# -- value and gradient of Σ log x[t] + r[t]² / x[t] --------------------------------------------------------
+
+
+def value_and_gradient_scanlib() -> Run:
+    import scanlib
+    import scanlib.tensor as T
+
+    r = T.dvector("r")
+    w, a, b, x0 = T.dscalars("w", "a", "b", "x0")
+    x, _ = scanlib.scan(lambda r, x: w + a * r**2 + b * x, sequences=r, outputs_info=x0, name="garch")
+    loss = (T.log(x) + r**2 / x).sum()
+    return scanlib.function([r, w, a, b, x0], [loss, *scanlib.grad(loss, [w, a, b])])
+
+
+def value_and_gradient_jax(unroll: int) -> Run:
+    import jax
+    from jax import numpy as jnp
+
+    trace = with_jax(unroll)
+
+    def loss(r: Any, w: Any, a: Any, b: Any, x0: Any) -> Any:
+        x = trace(r, w, a, b, x0)
+        return (jnp.log(x) + r**2 / x).sum()
+
+    both = jax.value_and_grad(loss, argnums=(1, 2, 3))
+
+    def run(*inputs: Any) -> Any:
+        value, gradient = both(*inputs)
+        return (value, *gradient)
+
+    return run
+
+
+def value_and_gradient_numpy(r: Any, w: float, a: float, b: float, x: float) -> Any:
+    """Forward: the derivatives of x go along with it."""
+    value = dw = da = db = xw = xa = xb = 0.0
+    for t in range(len(r)):
+        square = r[t] * r[t]
+        xw, xa, xb = 1 + b * xw, square + b * xa, x + b * xb
+        x = w + a * square + b * x
+        slope = (1 - square / x) / x
+        value += np.log(x) + square / x
+        dw, da, db = dw + slope * xw, da + slope * xa, db + slope * xb
+    return value, dw, da, db
+
+
+def value_and_gradient_cpp(library: limit.Library) -> Run:
+    def run(r: Any, w: float, a: float, b: float, x: float) -> Any:
+        out = np.empty(4)
+        library.value_and_gradient(r, len(r), w, a, b, x, out)
+        return tuple(out)
+
+    return run
+
+
 WORKLOADS = (
     Workload(
         "garch",
@@ -89,5 +144,18 @@ WORKLOADS = (
             *systems.numpy_loop(numpy_loop),
         ],
         targets=Targets(peer=0.9, limit=1.2),
+    ),
+    Workload(
+        "garch value+grad",
+        1_000_000,
+        inputs,
+        [
+            *systems.scanlib(value_and_gradient_scanlib),
+            *systems.cpp("garch", value_and_gradient_cpp),
+            *systems.jax(lambda: value_and_gradient_jax(1)),
+            *systems.jax(lambda: value_and_gradient_jax(8), "unroll 8"),
+            *systems.numpy_loop(value_and_gradient_numpy),
+        ],
+        targets=Targets(peer=0.45, limit=1.4),
     ),
 )
