@@ -9,13 +9,12 @@ from functools import cache
 from typing import Any
 
 import llvmlite.binding as llvm
+import mpmath as mp
 import numpy as np
 import pytest
 
 from scanlib.vector_math import FUNCTIONS, definitions, symbol
 from scanlib.vector_math.builder import parse_type
-
-mp = pytest.importorskip("mpmath")
 
 Array = np.ndarray[Any, Any]
 Inputs = tuple[Array, ...]
