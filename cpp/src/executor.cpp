@@ -6,6 +6,7 @@
 
 #include "runner.hpp"
 #include "scanlib/memory.hpp"
+#include "timer.hpp"
 #include "workspace.hpp"
 
 namespace scanlib {
@@ -130,6 +131,8 @@ Executable::Executable(Plan plan, std::vector<KernelFunction> kernels)
   check_plan(plan_, kernels_.size());
 }
 
+void Executable::start_profile() { profile_ = std::make_unique<Profile>(plan_.loop_count); }
+
 Executable::~Executable() {
   for (auto& slot : idle_) delete slot.load();
 }
@@ -139,8 +142,13 @@ Result Executable::run(const InputView* inputs, const InterruptHook& interrupt) 
   if (workspace == nullptr) return Result(this, nullptr);
   workspace->begin(plan_, inputs);
   workspace->interrupt = interrupt;
-  Runner runner(kernels_, *workspace);
+  Runner runner(kernels_, *workspace, profile_.get());
+  Stopwatch watch(profile_ != nullptr);
   if (runner.run(plan_.instructions, 0, 1)) finish_outputs(plan_, *workspace);
+  if (profile_ != nullptr) {
+    ++profile_->calls;
+    profile_->total_ns += watch.lap();
+  }
   // A failed call frees its memory at once, not only when its Result is looked at and destroyed.
   if (workspace->failure) workspace->end();
   return Result(this, workspace);

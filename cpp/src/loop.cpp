@@ -1,18 +1,13 @@
 // loop.cpp: THE loop.  Every scan, native or not, nested or not, runs through run_loop.
 #include <algorithm>
-#include <chrono>
 
 #include "runner.hpp"
+#include "timer.hpp"
 
 namespace scanlib {
 namespace {
 
 constexpr std::int64_t poll_interval_ns = 20'000'000;
-
-std::int64_t now_ns() noexcept {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
 
 }  // namespace
 
@@ -26,6 +21,7 @@ bool Runner::locate(const Loop& loop, std::int64_t step) noexcept {
 bool Runner::run_loop(const Loop& loop) noexcept {
   std::int64_t* dims = workspace_.dims();
   const std::int64_t steps = dims[loop.steps_slot];
+  Stopwatch watch(profile_ != nullptr);
   dims[loop.stop_slot] = 0;
   dims[loop.done_slot] = 0;
   dims[report_step_slot] = -1;
@@ -36,8 +32,29 @@ bool Runner::run_loop(const Loop& loop) noexcept {
   if (!allocate_storages(loop, steps, workspace_)) return locate(loop, -1);
   if (!run(loop.start, 0, 1)) return locate(loop, -1);
   if (!run_blocks(loop, steps)) return false;
+  if (LoopCounters* counted = counters(loop)) {
+    ++counted->calls;
+    counted->steps += dims[loop.done_slot];
+    counted->total_ns += watch.lap();
+    counted->bytes = std::max(counted->bytes.load(), bytes(loop));
+  }
   for (const int buffer : loop.temporaries) workspace_.drop(buffer);
   return true;
+}
+
+// nullptr unless the call is counted and timed.
+LoopCounters* Runner::counters(const Loop& loop) noexcept {
+  return profile_ == nullptr ? nullptr : &profile_->loops[static_cast<std::size_t>(loop.number)];
+}
+
+std::int64_t Runner::bytes(const Loop& loop) const noexcept {
+  std::size_t total = 0;
+  const auto live = [&](int buffer) {
+    return workspace_.pointer(buffer) == nullptr ? 0 : workspace_.capacity(buffer);
+  };
+  for (const Storage& storage : loop.storages) total += live(storage.buffer);
+  for (const int buffer : loop.temporaries) total += live(buffer);
+  return static_cast<std::int64_t>(total);
 }
 
 bool Runner::run_blocks(const Loop& loop, std::int64_t steps) noexcept {
@@ -61,15 +78,23 @@ bool Runner::run_blocks(const Loop& loop, std::int64_t steps) noexcept {
 bool Runner::run_block(const Loop& loop, std::int64_t first, std::int64_t& last) noexcept {
   std::int64_t* dims = workspace_.dims();
   dims[report_step_slot] = -1;
+  LoopCounters* counted = counters(loop);
+  Stopwatch watch(counted != nullptr);
   if (!run(loop.prologue, first, last)) return locate(loop, dims[report_step_slot]);
+  if (counted != nullptr) counted->prologue_ns += watch.lap();
   if (loop.native) {
     if (!run(loop.recurrence, first, last)) return locate(loop, dims[report_step_slot]);
   } else if (!run_steps(loop, first, last)) {
     return false;
   }
+  if (counted != nullptr) counted->recurrence_ns += watch.lap();
   if (dims[loop.stop_slot] != 0) last = dims[loop.stop_slot];
   dims[report_step_slot] = -1;
   if (!run(loop.epilogue, first, last)) return locate(loop, dims[report_step_slot]);
+  if (counted != nullptr) {
+    counted->epilogue_ns += watch.lap();
+    ++counted->blocks;
+  }
   return true;
 }
 

@@ -22,6 +22,7 @@ class Checker {
     for (const Input& input : plan_.inputs) check_input(input);
     for (const Output& output : plan_.outputs) check_output(output);
     where_ = "the function";
+    plan_.loop_count = 0;
     check_all(plan_.instructions, nullptr);
   }
 
@@ -114,6 +115,7 @@ class Checker {
   void check_one(Loop& loop, std::vector<int>* outermost) {
     const std::string around = where_;
     where_ = "loop \"" + loop.name + "\"";
+    loop.number = plan_.loop_count++;
     for (const int slot : {loop.steps_slot, loop.step_slot, loop.stop_slot, loop.done_slot, loop.block_slot}) {
       check_slot(slot, "slot");
     }

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "scanlib/plan.hpp"
+#include "scanlib/profile.hpp"
 #include "scanlib/step_abi.hpp"
 #include "workspace.hpp"
 
@@ -12,8 +13,9 @@ namespace scanlib {
 
 class Runner {
  public:
-  Runner(const std::vector<KernelFunction>& kernels, Workspace& workspace) noexcept
-      : kernels_(kernels), workspace_(workspace) {}
+  // `profile` is nullptr unless the call is to be counted and timed.
+  Runner(const std::vector<KernelFunction>& kernels, Workspace& workspace, Profile* profile) noexcept
+      : kernels_(kernels), workspace_(workspace), profile_(profile) {}
 
   // Runs the instructions for the steps [start, stop); (0, 1) outside of a loop.
   bool run(const Instructions& instructions, std::int64_t start, std::int64_t stop) noexcept;
@@ -31,9 +33,12 @@ class Runner {
   bool run_steps(const Loop& loop, std::int64_t first, std::int64_t last) noexcept;
   bool poll() noexcept;
   bool locate(const Loop& loop, std::int64_t step) noexcept;
+  LoopCounters* counters(const Loop& loop) noexcept;
+  std::int64_t bytes(const Loop& loop) const noexcept;
 
   const std::vector<KernelFunction>& kernels_;
   Workspace& workspace_;
+  Profile* profile_;
 };
 
 // storage.cpp: makes the storages of a loop live, sized for `steps` steps.

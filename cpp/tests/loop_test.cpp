@@ -210,3 +210,24 @@ TEST(loop, allocates_nothing_between_steps) {
   }
   CHECK(allocation_count() == before);
 }
+
+TEST(loop, profile) {
+  Options options;
+  options.last_only = true;
+  Executable executable(make_plan(options), kernels());
+  const std::vector<double> in = ramp(10);
+  CHECK(!run_plan(executable, in, 1.5).failure());
+  CHECK(executable.profile() == nullptr);
+  executable.start_profile();
+  for (int i = 0; i < 2; ++i) CHECK(!run_plan(executable, in, 1.5).failure());
+  const Profile& profile = *executable.profile();
+  CHECK(profile.calls == 2);
+  CHECK(profile.loops.size() == 1);
+  const LoopCounters& counted = profile.loops[0];
+  CHECK(counted.calls == 2);
+  CHECK(counted.steps == 20);
+  CHECK(counted.blocks == 6);
+  CHECK(counted.bytes == 2 * 8 + options.temporary_bytes);
+  const std::int64_t parts = counted.prologue_ns + counted.recurrence_ns + counted.epilogue_ns;
+  CHECK(parts <= counted.total_ns && counted.total_ns <= profile.total_ns);
+}

@@ -163,6 +163,26 @@ cdef extern from * nogil:
     void append "scanlib_append"(Instructions&, CBranch&) except +
 
 
+cdef extern from "scanlib/profile.hpp" namespace "scanlib" nogil:
+    cdef cppclass Counter:
+        int64_t load()
+
+    cdef cppclass LoopCounters:
+        Counter calls
+        Counter steps
+        Counter blocks
+        Counter total_ns
+        Counter prologue_ns
+        Counter recurrence_ns
+        Counter epilogue_ns
+        Counter bytes
+
+    cdef cppclass CProfile "scanlib::Profile":
+        Counter calls
+        Counter total_ns
+        vector[LoopCounters] loops
+
+
 cdef extern from "scanlib/executor.hpp" namespace "scanlib" nogil:
     ctypedef void* KernelFunction "scanlib::KernelFunction"
 
@@ -190,6 +210,8 @@ cdef extern from "scanlib/executor.hpp" namespace "scanlib" nogil:
 
     cdef cppclass CExecutable "scanlib::Executable":
         CExecutable(CPlan plan, vector[KernelFunction] kernels) except +
+        void start_profile() except +
+        const CProfile* profile()
         Result run(const InputView* inputs, const InterruptHook& interrupt)
 
 

@@ -65,6 +65,13 @@ class Executable:
     def __init__(
         self, plan: Plan, addresses: Sequence[int], on_failure: OnFailure | None = None, owner: object = None
     ) -> None: ...
+    def start_profile(self) -> None:
+        """From now on calls are counted and timed.  Must not run while a call does."""
+    def profile(self) -> tuple[int, int, list[tuple[int, int, int, int, int, int, int, int]]] | None:
+        """(calls, ns, loops) once started; the loops in the order of the plan, each before those inside it.
+
+        A loop is (calls, steps, blocks, ns, ns in prologue, in recurrence, in epilogue, most bytes).
+        """
     def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Outputs for inputs of exactly the plan's dtypes and ndims.  Outputs are fresh arrays."""
     def __call__(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]: ...

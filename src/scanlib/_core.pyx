@@ -216,6 +216,22 @@ cdef class Executable:
             views[i].dims = <const int64_t*>cnp.PyArray_DIMS(array)
         return self.execute(views.data())
 
+    def start_profile(self):
+        self.executable.start_profile()
+
+    def profile(self):
+        cdef const CProfile* made = self.executable.profile()
+        cdef const LoopCounters* row
+        cdef size_t i
+        cdef list loops = []
+        if made is NULL:
+            return None
+        for i in range(made.loops.size()):
+            row = &made.loops[i]
+            loops.append((row.calls.load(), row.steps.load(), row.blocks.load(), row.total_ns.load(),
+                          row.prologue_ns.load(), row.recurrence_ns.load(), row.epilogue_ns.load(), row.bytes.load()))
+        return made.calls.load(), made.total_ns.load(), loops
+
     cdef list execute(self, const InputView* views):
         cdef Result result
         cdef InterruptHook hook

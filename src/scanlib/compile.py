@@ -22,12 +22,15 @@ _KINDS: dict[str, type[UserError]] = {"value": UserValueError, "index": UserInde
 
 
 def runner(
-    graph: FunctionGraph, convert: Callable[[int, Any], np.ndarray] | None = None, unpack: bool = False
+    graph: FunctionGraph,
+    convert: Callable[[int, Any], np.ndarray] | None = None,
+    unpack: bool = False,
+    profile: bool = False,
 ) -> Dispatcher:
     """A callable from one array per input to the list of outputs; compiles at the first call per signature.
 
     `convert(i, value)` makes an array of input i's type of a value that is not one yet.  With `unpack` the callable
-    gives the first output itself.
+    gives the first output itself; with `profile` calls are counted and timed.
     """
     from . import jit
     from ._core import Dispatcher
@@ -37,7 +40,10 @@ def runner(
     lengths = step_axes(graph)
 
     def specialise(signature: Signature) -> Executable:
-        return compile_graph(graph, signature, lengths)
+        executable = compile_graph(graph, signature, lengths)
+        if profile:
+            executable.start_profile()
+        return executable
 
     def as_array(i: int, value: Any) -> np.ndarray:
         return np.require(np.asarray(value, dtype=graph.inputs[i].dtype), requirements=["C", "A"])

@@ -379,7 +379,8 @@ def output_rows(scan: ScanExplanation) -> list[tuple[str, ...]]:
     ]
 
 
-def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+def table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of a table, columns aligned."""
     widths = [max(map(len, column)) for column in zip(*rows)]
     return ["  ".join(cell.ljust(w) for cell, w in zip(row, widths)).rstrip() for row in rows]
 
@@ -392,8 +393,8 @@ def _lines(e: Explanation) -> list[str]:
 
 
 def _scan_lines(scan: ScanExplanation) -> list[str]:
-    lines = [f"  {line}" for line in _table(scan_rows(scan))]
-    lines += [f"  {line}" for line in _table([COLUMNS, *output_rows(scan)])] if scan.outputs else []
+    lines = [f"  {line}" for line in table(scan_rows(scan))]
+    lines += [f"  {line}" for line in table([COLUMNS, *output_rows(scan)])] if scan.outputs else []
     for inner in scan.scans:
         lines += ["", *(f"  {line}" for line in _scan_lines(inner))]
     return [f"scan '{scan.name}'", *lines]

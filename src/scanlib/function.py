@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from .errors import UserTypeError, UserValueError
 from .function_arguments import Argument, In, Out, Param, Results, normalise
 from .graph import FunctionGraph, SharedVariable, Variable, describe
 from .values import convert_value
+
+if TYPE_CHECKING:
+    from .profile import Profile
 
 # Gives the list of outputs, or the output itself where that is all a call returns.
 Runner = Callable[..., Any]
@@ -34,6 +37,7 @@ class Program:
     reads: tuple[SharedVariable, ...]
     writes: tuple[SharedVariable, ...]
     mode: str
+    profile: bool = False
 
 
 def function(
@@ -62,7 +66,8 @@ def function(
     on_unused_input       "raise" (default), "warn" or "ignore"
     allow_input_downcast  True: inputs are cast even where that loses information
     no_default_updates    True, or a list of shared variables: without their default updates (random streams)
-    profile, accept_inplace, rebuild_strict   accepted, without effect
+    profile               True: count and time calls, scans and their parts, in the function's attribute `profile`
+    accept_inplace, rebuild_strict   accepted, without effect
 
     Raises UserTypeError, UserValueError, MissingInputError.
     """
@@ -74,7 +79,9 @@ def function(
     reads = tuple(v for v in graph.roots(targets, variables) if isinstance(v, SharedVariable))
     made = FunctionGraph((*variables, *reads), targets, name or "function")
     writes = tuple(target for target, _ in given.updates)
-    return Function(Program(made, given.arguments, given.results, reads, writes, mode_name(mode)))
+    return Function(
+        Program(made, given.arguments, given.results, reads, writes, mode_name(mode), bool(profile))
+    )
 
 
 def _compile(program: Program, convert: Convert) -> Runner:
@@ -86,7 +93,7 @@ def _compile(program: Program, convert: Convert) -> Runner:
     from .compile import runner
     from .passes import optimise
 
-    return runner(optimise(fg), convert, unpack)
+    return runner(optimise(fg), convert, unpack, program.profile)
 
 
 def _interpreter(fg: FunctionGraph, convert: Convert, unpack: bool) -> Runner:
@@ -237,6 +244,16 @@ class Function:
         """Most bytes its buffers held at once in the last calls, results included; None if interpreted."""
         made = getattr(self._run, "specialisations", None)
         return None if made is None else max((e.last_peak_bytes for _, e in made), default=0)
+
+    @property
+    def profile(self) -> Profile | None:
+        """Where the time of all calls went; None unless made with profile=True, or if interpreted."""
+        made = getattr(self._run, "specialisations", None)
+        if made is None or not self.program.profile:
+            return None
+        from .profile import profile_of
+
+        return profile_of(self.name, [e for _, e in made])
 
     def free(self) -> None:
         """Accepted for Theano's sake: no memory is held between calls."""

@@ -9,6 +9,7 @@
 
 #include "scanlib/error.hpp"
 #include "scanlib/plan.hpp"
+#include "scanlib/profile.hpp"
 #include "scanlib/step_abi.hpp"
 
 namespace scanlib {
@@ -73,6 +74,11 @@ class Executable {
   // Runs the plan.  May be called from many threads at once.  inputs has one entry per Input of the plan.
   Result run(const InputView* inputs, const InterruptHook& interrupt = {}) const noexcept;
 
+  // From now on calls are counted and timed.  Must not run while a call does.
+  void start_profile();
+  // nullptr unless started.
+  const Profile* profile() const noexcept { return profile_.get(); }
+
   const Plan& plan() const noexcept { return plan_; }
   const std::vector<KernelFunction>& kernels() const noexcept { return kernels_; }
 
@@ -85,6 +91,7 @@ class Executable {
 
   Plan plan_;
   std::vector<KernelFunction> kernels_;
+  std::unique_ptr<Profile> profile_;
   // Workspaces waiting for the next call: a call takes one by exchanging it for nullptr.
   mutable std::atomic<Workspace*> idle_[idle_slots] = {};
 };

@@ -76,6 +76,7 @@ struct Loop {
   Instructions recurrence;
   Instructions epilogue;
   std::vector<int> temporaries;
+  int number = 0;  // set by check_plan: loops in the order of the plan, each before those inside it
 };
 
 struct Branch {
@@ -108,6 +109,7 @@ struct Plan {
   std::vector<Input> inputs;
   std::vector<Output> outputs;
   Instructions instructions;
+  int loop_count = 0;  // set by check_plan
 };
 
 // Checks every index, slot and name of the plan, once; throws InternalError.  Resolves library kernels.
