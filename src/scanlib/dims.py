@@ -36,8 +36,9 @@ def ceildiv(a: Dim, b: Dim) -> Dim:
 
 
 def product(shape: Sequence[Dim]) -> Dim:
+    # In the order of `strides`, so that the distance of rows of this shape is the same expression.
     total: Dim = 1
-    for d in shape:
+    for d in reversed(shape):
         total = mul(total, d)
     return total
 

@@ -33,7 +33,8 @@ def lower_barrier(region: Region, node: Apply) -> None:
         raise InternalError(f"{node.op.name} is not a barrier")
     region.barriers.setdefault(level, []).extend(instructions)
     for v in node.outputs:
-        region.levels[id(v)] = level + 1
+        # A length that the barrier itself tells (`until`) is known one level before memory of that length exists.
+        region.levels[id(v)] = max(level, region.data_level(region.shape(v))) + 1
 
 
 def broadcast_view(program: Program, view: View, shape: tuple[Int, ...]) -> View:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from .. import lowered
 from ..dims import product
 from ..graph import Apply, Variable, toposort
-from ..lowered import Int, SetDim
+from ..lowered import Expr, Int, SetDim
 from ..ops.base import Region as RegionRule
 from ..plan import Branch, Instruction
 from .program import row_major
@@ -16,6 +16,9 @@ from .stages import copy
 
 if TYPE_CHECKING:
     from .region import Region
+
+
+ONE_SHAPE = "the steps of a scan have one shape"
 
 
 def is_branch(node: Apply) -> bool:
@@ -102,16 +105,35 @@ def lower_branch(region: Region, node: Apply) -> tuple[int, list[Instruction]]:
         lists.append(start + steps)
     for k, v in enumerate(node.outputs):
         shape = tuple(
-            a if a is b or a == b else lowered.dim(slot)
+            a if a == b or program.same(a, b) else lowered.dim(slot)
             for a, b, slot in zip(shapes[0][k], shapes[1][k], sizes[k])
         )
-        for slot in sizes[k]:
+        for a, b, d, slot in zip(shapes[0][k], shapes[1][k], shape, sizes[k]):
+            if d is not a:
+                program.branch_dims[lowered.dim(slot)] = (a, b)
             region.buffer_levels[f"d{slot}"] = level + 1
         region.shapes[id(v)] = shape
         region.values[id(v)] = row_major(results[k], shape, v.dtype)
-        region.levels[id(v)] = level + 1
+        region.levels[id(v)] = max(level, region.data_level(shape)) + 1
     operand = region.operand(region.memory(condition))
     return level, [Branch(operand, lists[0], lists[1])]
+
+
+def settled(region: Region, shape: Sequence[Int], what: str) -> tuple[Int, ...]:
+    """`shape` as one for all steps: where the arms of an ifelse may differ, they are required not to."""
+
+    def settle(d: Int, axis: int) -> Int:
+        arms = region.program.branch_dims.get(d) if isinstance(d, Expr) else None
+        if arms is None:
+            return d
+        a, b = (settle(x, axis) for x in arms)
+        if region.data_level([a, b]) >= 0:
+            return d
+        message = f"the arms of an ifelse give {what} lengths {{0}} and {{1}} along axis {axis}; {ONE_SHAPE}"
+        region.require(lowered.compare("eq", a, b), "value", message, (a, b))
+        return a
+
+    return tuple(settle(d, axis) for axis, d in enumerate(shape))
 
 
 def _arm(region: Region, outputs: Sequence[Variable], frontier: Sequence[Variable]) -> Region:

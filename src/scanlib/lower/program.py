@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -72,7 +73,19 @@ class NotLanes(Exception):
     """The lanes of a body are not independent, or too few; carries the reason for `explain`."""
 
 
-Snapshot = tuple[tuple[int, int, int, int], dict[int, int], dict[int, int], dict[str, int]]
+@dataclass(frozen=True)
+class Snapshot:
+    """The lengths of a program's lists, and copies of its tables."""
+
+    buffers: int
+    slots: int
+    kernels: int
+    reports: int
+    tables: tuple[tuple[str, dict[Any, Any]], ...]
+
+
+# What is known by slot or buffer is forgotten with them.
+TABLES = ("step_slots", "constant_slots", "constant_buffers", "equal_dims", "branch_dims")
 
 
 class Program:
@@ -89,6 +102,8 @@ class Program:
         self.constant_buffers: dict[int, int] = {}
         self.counter = 0
         self.equal_dims: dict[Expr, Expr] = {}
+        # Dims that an ifelse sets when it runs: the dims in its two arms.
+        self.branch_dims: dict[Expr, tuple[Int, Int]] = {}
 
     def unify(self, a: Expr, b: Expr) -> None:
         """Record that a check has made two dims equal."""
@@ -108,21 +123,19 @@ class Program:
         return self.representative(a) is self.representative(b)
 
     def snapshot(self) -> Snapshot:
-        return (
-            (len(self.buffers), len(self.initial_dims), len(self.kernels), len(self.reports)),
-            dict(self.constant_slots), dict(self.constant_buffers), dict(self.step_slots),
-        )  # fmt: skip
+        tables = tuple((name, dict(getattr(self, name))) for name in TABLES)
+        return Snapshot(len(self.buffers), len(self.initial_dims), len(self.kernels), len(self.reports), tables)
 
     def restore(self, state: Snapshot) -> None:
         """Forget what was made since `snapshot` (a native body turned out not to be one).
 
         Checks stay: enclosing regions may have taken some over.
         """
-        (buffers, slots, kernels, reports), constant_slots, constant_buffers, step_slots = state
-        # Copies: a state may be restored more than once.
-        self.constant_slots, self.constant_buffers = dict(constant_slots), dict(constant_buffers)
-        self.step_slots = dict(step_slots)
-        del self.buffers[buffers:], self.initial_dims[slots:], self.kernels[kernels:], self.reports[reports:]
+        for name, table in state.tables:
+            # A copy: a state may be restored more than once.
+            setattr(self, name, dict(table))
+        del self.buffers[state.buffers :], self.initial_dims[state.slots :]
+        del self.kernels[state.kernels :], self.reports[state.reports :]
 
     def unique(self, prefix: str) -> str:
         self.counter += 1

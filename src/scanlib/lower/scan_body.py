@@ -14,6 +14,7 @@ from ..ops.base import Affine, Reshape, Unbroadcast
 from ..ops.scan_op import operands_of, spec_of
 from ..plan import Instruction
 from .block import BlockRegion, rows_view
+from .branch import settled
 from .partition import partition, whole
 from .program import EXPAND, View
 from .pull import is_identity
@@ -297,7 +298,7 @@ class Body:
 
             def place(shape: tuple[Int, ...], o: ScanOutput = o) -> View:
                 if o.shape is None:
-                    o.shape = shape
+                    o.shape = settled(region, shape, f"'{o.label}'")
                 return o.slot_view(self.step)
 
             region.pending.setdefault(id(v), place)
@@ -327,7 +328,7 @@ class Body:
             if not self._stored(k):
                 continue
             if o.shape is None:
-                o.shape = region.shape(v)
+                o.shape = settled(region, region.shape(v), f"'{o.label}'")
             if k in self.registers:
                 continue
             target = o.slot_view(self.step)
