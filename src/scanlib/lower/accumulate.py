@@ -10,9 +10,9 @@ from ..graph import Variable, describe
 from ..lowered import Assign, Int, Statement, Store
 from ..plan import Library
 from .block import BlockRegion
-from .program import EXPAND, View
+from .program import View, fits_registers
 from .pull import broadcast_index
-from .region import Region, static_size
+from .region import Region
 from .scan_body import product_of
 from .stages import indices
 
@@ -30,8 +30,7 @@ def accumulate(region: BlockRegion, o: ScanOutput, terms: Sequence[Variable]) ->
     for t in others:
         _check_shape(region, o, t)
     level = max([0, *(region.level(t) for t in others)])
-    size = static_size(o.shape)
-    if size is not None and size <= EXPAND:
+    if fits_registers(o.shape):
         _in_registers(region, o, others, source, target, level)
     else:
         _in_memory(region, o, others, source, target, level)

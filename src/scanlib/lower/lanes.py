@@ -13,8 +13,8 @@ from ..graph import Apply, Variable
 from ..lowered import Assign, Expr, For, Int, Lanes, SetDim, Statement, Store
 from ..ops.base import TABLE, Affine, Element, Pointwise, Reshape
 from ..statements import coefficient
-from .program import EXPAND, NotLanes, View
-from .region import Region, itemsize, static_size
+from .program import NotLanes, View, fits_registers
+from .region import Region, itemsize
 from .scan_body import Body
 
 # Bytes of one value that a group of lanes holds in registers: eight registers of 32 bytes hide the latency of an
@@ -53,8 +53,7 @@ class LaneBody(Body):
         if not inner or spec.condition() is not None:
             raise NotLanes("there is no state, or a condition on all lanes")
         self.shape = self.outputs[inner[0]].shape or ()
-        size = static_size(self.shape)
-        if not self.shape or (size is not None and size <= EXPAND):
+        if fits_registers(self.shape):
             raise NotLanes("states are small")
         self.lane = lowered.index(region.program.unique("l"))
         self.index: tuple[Int, ...] = (

@@ -13,12 +13,30 @@ from ..lowered import Expr, Int, Kernel, Statement
 from ..plan import NO_SLOT, RESERVED_SLOTS, Buffer, Role
 from .report import ScanReport
 
-# A static tensor of at most this many elements lives in registers, one value per element.
+# A static tensor of at most this many elements lives in registers, one value per element, if all its dims are
+# shorter than a vector; longer axes are walked through by vector code.
 EXPAND = 64
+ROW = 8
 # A static product of at most this many multiplications is unrolled in registers.
 UNROLL = 512
 # A static product of at most this many multiplications stays inside a kernel, as loops.
 IN_KERNEL = 16 * 16 * 16
+
+
+def static_size(shape: Sequence[Int]) -> int | None:
+    """The number of elements when it is known while the kernel is generated."""
+    total = 1
+    for d in shape:
+        if not isinstance(d, int):
+            return None
+        total *= d
+    return total
+
+
+def fits_registers(shape: Sequence[Int]) -> bool:
+    """Whether a tensor lives in registers, one per element."""
+    size = static_size(shape)
+    return size is not None and size <= EXPAND and all(isinstance(d, int) and d < ROW for d in shape)
 
 
 @dataclass(frozen=True)

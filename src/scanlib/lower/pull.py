@@ -78,14 +78,24 @@ def _pointwise(region: Region, node: Apply, rule: Pointwise, index: tuple[Int, .
         operands.append(lowered.cast(value, dtype))
     if rule.build is not None:
         return rule.build(node.params, operands)
-    if node.op.name in _INT and all(map(lowered.is_index, operands)):
-        a, b = lowered.fold(operands[0]), lowered.fold(operands[1])
-        return lowered.as_expr(_INT[node.op.name](a, b))
+    if len(operands) == 2 and all(map(lowered.is_index, operands)):
+        a, b = map(lowered.fold, operands)
+        if node.op.name in _INT:
+            return lowered.as_expr(_INT[node.op.name](a, b))
+        if node.op.name in _COMPARISONS:
+            return lowered.compare(node.op.name, a, b)
     return lowered.expr(node.op.name, tuple(operands), result)
 
 
 # Folding these keeps shapes and steps that are computed from constants constant.
-_INT = {"add": lowered.add, "sub": lowered.sub, "mul": lowered.mul}
+_INT = {
+    "add": lowered.add,
+    "sub": lowered.sub,
+    "mul": lowered.mul,
+    "maximum": lowered.maximum,
+    "minimum": lowered.minimum,
+}
+_COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
 
 
 def _mapped(m: AxisMap, index: tuple[Int, ...]) -> Int:

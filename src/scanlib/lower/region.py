@@ -21,7 +21,17 @@ from ..ops.base import Affine, Contract, Element, Library, Pointwise, Reduce, St
 from ..ops.base import Region as RegionRule
 from ..plan import Allocate, Call, Instruction, Operand
 from .context import RunTimeInference
-from .program import EXPAND, IN_KERNEL, UNROLL, NotNative, Program, View, row_major
+from .program import (
+    IN_KERNEL,
+    ROW,
+    UNROLL,
+    NotNative,
+    Program,
+    View,
+    fits_registers,
+    row_major,
+    static_size,
+)
 
 Elements = tuple[Expr, ...]
 Pull = Callable[[tuple[Int, ...]], Expr]
@@ -33,12 +43,6 @@ INLINE_DEPTH = 40
 STORE_COST = 8
 # Innermost static loops up to this length are unrolled.
 UNROLL_LOOP = 8
-
-
-def static_size(shape: Sequence[Int]) -> int | None:
-    """The number of elements when it is known while the kernel is generated."""
-    total = product(shape)
-    return total if isinstance(total, int) else None
 
 
 class Region:
@@ -155,17 +159,16 @@ class Region:
 
     def expanded(self, v: Variable) -> bool:
         """Whether `v` lives in registers, one per element."""
-        size = static_size(self.shape(v))
-        if size is None or size > EXPAND:
+        if not fits_registers(self.shape(v)):
             return False
         node = v.owner
         assert node is not None
         rule = node.op.lower
         if isinstance(rule, Contract):
-            return (self.contract_work(node) or 0) <= UNROLL
+            inner = self.shape(node.inputs[0])[-1]
+            return (self.contract_work(node) or 0) <= UNROLL and isinstance(inner, int) and inner < ROW
         if isinstance(rule, Reduce):
-            inner = static_size(self.shape(node.inputs[0]))
-            return inner is not None and inner <= UNROLL
+            return fits_registers(self.shape(node.inputs[0]))
         return True
 
     def expand(self, v: Variable) -> Elements:
@@ -414,17 +417,15 @@ class Region:
 
         if static_size(extents) == 0:
             return []
-        inner = len(extents)
-        total = 1
+        inner, total = len(extents), 1
         while inner > 0:
             d = extents[inner - 1]
-            limit = (
-                EXPAND if all(isinstance(x, int) for x in extents) and static_size(extents) else UNROLL_LOOP
-            )
-            if not isinstance(d, int) or total * d > limit:
+            if not isinstance(d, int) or total * d > UNROLL_LOOP:
                 break
             total *= d
             inner -= 1
+        if fits_registers(extents):
+            inner = 0
         names = [f"i{self.nesting + k}" for k in range(inner)]
         self.nesting += inner
         outer: tuple[Int, ...] = tuple(lowered.index(n) for n in names)

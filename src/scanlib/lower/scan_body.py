@@ -16,9 +16,9 @@ from ..plan import Instruction
 from .block import BlockRegion, rows_view
 from .branch import settled
 from .partition import partition, whole
-from .program import EXPAND, View
+from .program import View, fits_registers
 from .pull import is_identity
-from .region import STORE_COST, Region, static_size
+from .region import STORE_COST, Region
 from .stages import copy, indices
 
 if TYPE_CHECKING:
@@ -166,10 +166,9 @@ class Body:
         for j, (taps, inputs) in enumerate(zip(spec.states, spec.state_inputs())):
             o = self.outputs[j]
             assert o.shape is not None
-            size = static_size(o.shape)
-            if region.native and j in self.parts.recurrence and size is not None and size <= EXPAND:
+            if region.native and j in self.parts.recurrence and fits_registers(o.shape):
                 self.registers[j] = [
-                    [f"{self.name}.{j}.{p}.{e}" for e in range(size)] for p in range(o.depth)
+                    [f"{self.name}.{j}.{p}.{e}" for e in range(len(indices(o.shape)))] for p in range(o.depth)
                 ]
             for tap, v in zip(taps, inputs):
                 if j in self.registers:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from .. import lowered
 from ..graph import Apply, Variable
-from ..lowered import Assign, Expr, Int, Statement, Store
+from ..lowered import Assign, Expr, Int, Lanes, Statement, Store
 from ..ops.base import Contract, Reduce, Reshape, Stages, Unbroadcast
 from .context import ApplyContext
 from .program import View, row_major
@@ -170,29 +170,58 @@ def _unbroadcast(region: Region, node: Apply, target: View) -> list[Statement]:
 
 
 def _contract(region: Region, node: Apply, target: View) -> list[Statement]:
-    """A small static product as loops: rows of the result accumulate multiples of rows of the right operand."""
+    """A small static product as loops: a row of the result is a sum of multiples of rows of the right operand."""
     a, b = node.inputs
     dtype = target.dtype
-    inner = region.shape(a)[-1]
+    inner, columns = region.shape(a)[-1], target.shape[-1]
     for operand in (a, b):
         if region.view(operand) is None and not isinstance(region.values.get(id(operand)), tuple):
             region.memory(operand)
     batch = target.shape[:-2]
 
-    def clear(out: tuple[Int, ...]) -> list[Statement]:
-        return [Store(target.buffer, target.position(out), lowered.constant(0, dtype))]
-
-    def body(index: tuple[Int, ...]) -> list[Statement]:
-        *outer, i, k, j = index
+    def term(index: Sequence[Int], k: Int, j: Int) -> Expr:
+        *outer, i = index
         left = (*broadcast_index(region.program, region.shape(a)[:-2], outer, batch), i, k)
         right = (*broadcast_index(region.program, region.shape(b)[:-2], outer, batch), k, j)
-        term = lowered.expr("mul", (_at(region, a, left, dtype), _at(region, b, right, dtype)), dtype)
-        out = (*outer, i, j)
-        return [
-            Store(target.buffer, target.position(out), lowered.expr("add", (target.at(out), term), dtype))
-        ]
+        return lowered.expr("mul", (_at(region, a, left, dtype), _at(region, b, right, dtype)), dtype)
 
-    return region.loop(target.shape, clear) + region.loop([*target.shape[:-1], inner, target.shape[-1]], body)
+    lies = region.view(b)
+    if lies is None or lies.strides[-1] != 1 or not isinstance(inner, int) or not isinstance(columns, int):
+        return _contract_elements(region, target, inner, term)
+
+    def row(index: tuple[Int, ...]) -> list[Statement]:
+        """All columns at once, in vector registers."""
+        name = region.program.unique("l")
+        j, total = lowered.index(name), lowered.register(f"{name}.0", dtype)
+        body: list[Statement] = [Assign((f"{name}.0",), (lowered.constant(0, dtype),))]
+        for k in range(inner):
+            value = lowered.expr("add", (total, term(index, k, j)), dtype)
+            body.append(Assign((f"{name}.0",), (value,)))
+        body.append(Store(target.buffer, target.position((*index, j)), total))
+        widths = sorted({w for w in (32, 16, 8, 4, 1) if w <= max(columns, 1)}, reverse=True)
+        return [Lanes(name, 0, columns, body, tuple(widths))]
+
+    return region.loop(target.shape[:-1], row)
+
+
+def _contract_elements(
+    region: Region, target: View, inner: Int, term: Callable[[Sequence[Int], Int, Int], Expr]
+) -> list[Statement]:
+    """Each element of the product as a sum of its own."""
+
+    def body(index: tuple[Int, ...]) -> list[Statement]:
+        *outer, j = index
+
+        def store(total: Expr) -> Statement:
+            return Store(target.buffer, target.position(index), total)
+
+        zero = lowered.constant(0, target.dtype)
+        combine = "reassociated_add" if target.dtype[0] == "f" else "add"
+        return _accumulate(
+            region, target.dtype, zero, combine, [inner], lambda k: term(outer, k[0], j), store
+        )
+
+    return region.loop(target.shape, body)
 
 
 def _at(region: Region, v: Variable, index: tuple[Int, ...], dtype: str) -> Expr:
