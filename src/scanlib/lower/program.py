@@ -142,7 +142,9 @@ class Program:
 
     def snapshot(self) -> Snapshot:
         tables = tuple((name, dict(getattr(self, name))) for name in TABLES)
-        return Snapshot(len(self.buffers), len(self.initial_dims), len(self.kernels), len(self.reports), tables)
+        return Snapshot(
+            len(self.buffers), len(self.initial_dims), len(self.kernels), len(self.reports), tables
+        )
 
     def restore(self, state: Snapshot) -> None:
         """Forget what was made since `snapshot` (a native body turned out not to be one).
