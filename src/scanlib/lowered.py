@@ -125,6 +125,13 @@ def guard(value: Expr, condition: Expr, check: int, values: Sequence[Int] = ()) 
     return expr("guard", (value, condition, *(as_expr(v) for v in values)), value.dtype, check, value.minimum)
 
 
+def under(value: Expr, index: Int) -> Expr:
+    """`value`, after the check that `index` stands for, if it does."""
+    if isinstance(index, int) or index.op != "guard":
+        return value
+    return expr("guard", (value, *index.args[1:]), value.dtype, index.value, value.minimum)
+
+
 def cast(value: Expr, dtype: str) -> Expr:
     if value.dtype == dtype:
         return value
@@ -198,7 +205,8 @@ def mul(a: Int, b: Int) -> Int:
         if b == 1:
             return a
         if b == 0:
-            return 0
+            # Where an index does not matter it is checked all the same.
+            return fold(under(constant(0, "int64"), a))
     x, y = as_expr(a), as_expr(b)
     both = x.minimum is not None and y.minimum is not None and x.minimum >= 0 and y.minimum >= 0
     return expr("index_mul", (x, y), "int64", None, x.minimum * y.minimum if both else None)  # type: ignore[operator]

@@ -28,7 +28,11 @@ def pull(region: Region, v: Variable, index: tuple[Int, ...]) -> Expr:
         return _pointwise(region, node, rule, index)
     if isinstance(rule, Affine):
         maps = rule.axes(ApplyContext(region, node))
-        return region.element(node.inputs[0], tuple(_mapped(m, index) for m in maps))
+        value = region.element(node.inputs[0], tuple(_mapped(m, index) for m in maps))
+        # An element may not depend on its index; that is checked all the same.
+        for m in maps:
+            value = lowered.under(value, m.start)
+        return value
     if isinstance(rule, Element):
         return lowered.cast(rule.element(ApplyContext(region, node), index), v.dtype)
     if is_identity(region, node):
