@@ -85,6 +85,8 @@ class Checker {
   void check_one(Call& call, std::vector<int>*) {
     const bool good = call.kernel >= 0 && static_cast<std::size_t>(call.kernel) < kernel_count_;
     require(good, "call \"" + call.name + "\" of kernel " + std::to_string(call.kernel) + " which does not exist");
+    if (call.lanes_slot != no_slot) check_slot(call.lanes_slot, "lanes_slot");
+    require(call.lane_cost >= 1, "call \"" + call.name + "\" with a lane_cost below 1");
   }
 
   void check_one(Library& library, std::vector<int>*) {

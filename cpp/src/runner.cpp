@@ -1,7 +1,18 @@
 // runner.cpp: what each kind of instruction does; loops are in loop.cpp.
 #include "runner.hpp"
 
+#include <algorithm>
+
+#include "threads.hpp"
+
 namespace scanlib {
+namespace {
+
+constexpr std::int64_t lane_grain = 64;  // lanes of a part are multiples of this
+// steps * lanes * lane_cost from which a part is worth a thread (about a microsecond; see docs/decisions.md).
+constexpr std::int64_t part_of_lanes = 1 << 16;
+
+}  // namespace
 
 bool Runner::run(const Instructions& instructions, std::int64_t start, std::int64_t stop) noexcept {
   for (const Instruction& instruction : instructions) {
@@ -36,8 +47,31 @@ bool Runner::run(const Instructions& instructions, std::int64_t start, std::int6
 
 bool Runner::run_call(const Call& call, std::int64_t start, std::int64_t stop) noexcept {
   const KernelFunction kernel = kernels_[static_cast<std::size_t>(call.kernel)];
-  const std::int64_t code = kernel(workspace_.pointers(), workspace_.dims(), start, stop, 0, all_lanes);
+  const std::int64_t code = call.lanes_slot != no_slot
+                                ? run_lanes(call, start, stop)
+                                : kernel(workspace_.pointers(), workspace_.dims(), start, stop, 0, all_lanes);
   return code == 0 || workspace_.fail(FailureKind::check, code, call.name.c_str());
+}
+
+// Each part works with a copy of the dims table, so that reports of failing checks do not mix; the lowest failing
+// part, which holds the lowest failing lane, hands its report on.
+std::int64_t Runner::run_lanes(const Call& call, std::int64_t start, std::int64_t stop) noexcept {
+  const KernelFunction kernel = kernels_[static_cast<std::size_t>(call.kernel)];
+  const std::int64_t lanes = workspace_.dim(call.lanes_slot);
+  const std::int64_t parts = (stop - start) * lanes * call.lane_cost / part_of_lanes;
+  const int threads = static_cast<int>(std::min<std::int64_t>(parts, workspace_.lane_parts()));
+  const Split split = split_items(lanes, lane_grain, threads);
+  if (split.parts == 1) return kernel(workspace_.pointers(), workspace_.dims(), start, stop, 0, lanes);
+  std::int64_t codes[max_threads];
+  run_split(split, [&](int part, std::int64_t first, std::int64_t last) {
+    codes[part] = kernel(workspace_.pointers(), workspace_.copy_dims(part), start, stop, first, last);
+  });
+  for (int part = 0; part < split.parts; ++part) {
+    if (codes[part] == 0) continue;
+    std::copy_n(workspace_.lane_dims(part), reserved_slots, workspace_.dims());
+    return codes[part];
+  }
+  return 0;
 }
 
 bool Runner::run_library(const Library& library, std::int64_t start, std::int64_t stop) noexcept {

@@ -22,6 +22,7 @@ class Runner {
 
  private:
   bool run_call(const Call& call, std::int64_t start, std::int64_t stop) noexcept;
+  std::int64_t run_lanes(const Call& call, std::int64_t start, std::int64_t stop) noexcept;
   bool run_library(const Library& library, std::int64_t start, std::int64_t stop) noexcept;
   std::int64_t failing_row(const Library& library, std::int64_t rows) noexcept;
   bool run_branch(const Branch& branch, std::int64_t start, std::int64_t stop) noexcept;

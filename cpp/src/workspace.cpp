@@ -3,16 +3,19 @@
 
 #include <algorithm>
 #include <cstring>
+#include <new>
 
 #include "scanlib/memory.hpp"
+#include "scanlib/threads.hpp"
 
 namespace scanlib {
 namespace {
 
-// The most tensors, and the most dims and strides, any one library instruction needs.
+// The most tensors, and the most dims and strides, any one library instruction needs; whether any call has lanes.
 struct Scratch {
   std::size_t tensors = 0;
   std::size_t dims = 0;
+  bool lanes = false;
 };
 
 void measure(const Instructions& instructions, Scratch& scratch) {
@@ -22,6 +25,8 @@ void measure(const Instructions& instructions, Scratch& scratch) {
       for (const Operand& operand : library->operands) dims += 2 * operand.dims.size();
       scratch.tensors = std::max(scratch.tensors, library->operands.size());
       scratch.dims = std::max(scratch.dims, dims);
+    } else if (const auto* call = std::get_if<Call>(&instruction.operation)) {
+      scratch.lanes = scratch.lanes || call->lanes_slot != no_slot;
     } else if (const auto* loop = std::get_if<Loop>(&instruction.operation)) {
       for (const Instructions* part : {&loop->start, &loop->prologue, &loop->recurrence, &loop->epilogue})
         measure(*part, scratch);
@@ -52,6 +57,7 @@ Workspace::Workspace(const Plan& plan)
     : pointers_(plan.buffers.size()), dims_(plan.initial_dims.size()), blocks_(plan.buffers.size()) {
   Scratch scratch;
   measure(plan.instructions, scratch);
+  has_lanes_ = scratch.lanes;
   tensors.resize(scratch.tensors);
   tensor_dims.resize(scratch.dims);
   std::size_t start = 0;
@@ -70,7 +76,24 @@ Workspace::Workspace(const Plan& plan)
   }
 }
 
+// Before the first step of a call, as steps allocate nothing.  Without memory the call runs on one thread.
+void Workspace::make_lane_dims() noexcept {
+  if (!has_lanes_) return;
+  lane_parts_ = get_threads();
+  try {
+    lane_dims_.resize(static_cast<std::size_t>(lane_dims_size() * lane_parts_));
+  } catch (const std::bad_alloc&) {
+    lane_parts_ = 1;
+  }
+}
+
+std::int64_t* Workspace::copy_dims(int part) noexcept {
+  std::copy(dims_.begin(), dims_.end(), lane_dims(part));
+  return lane_dims(part);
+}
+
 void Workspace::begin(const Plan& plan, const InputView* inputs) noexcept {
+  make_lane_dims();
   std::copy(plan.initial_dims.begin(), plan.initial_dims.end(), dims_.begin());
   for (const Input& input : plan.inputs) {
     const auto buffer = static_cast<std::size_t>(input.buffer);

@@ -45,6 +45,10 @@ class Workspace {
   // does.  False (and a failure) without memory.
   bool reserve(int buffer, std::int64_t bytes) noexcept;
   void drop(int buffer) noexcept;
+  // Copies of the dims table for kernels that run on several threads: one per part of a call's lanes.
+  int lane_parts() const noexcept { return lane_parts_; }
+  std::int64_t* lane_dims(int part) noexcept { return lane_dims_.data() + lane_dims_size() * part; }
+  std::int64_t* copy_dims(int part) noexcept;
   // The heap block behind a live buffer, now owned by the caller; nullptr if it is not on the heap.
   void* give_away(int buffer) noexcept;
   std::size_t capacity(int buffer) const noexcept { return blocks_[static_cast<std::size_t>(buffer)].capacity; }
@@ -93,9 +97,17 @@ class Workspace {
   };
 
   void free_block(Block& block) noexcept;
+  void make_lane_dims() noexcept;
+  // Whole cache lines, so that no two threads write to the same one.
+  std::ptrdiff_t lane_dims_size() const noexcept {
+    return static_cast<std::ptrdiff_t>((dims_.size() + 15) / 8 * 8);
+  }
 
   std::vector<void*> pointers_;
   std::vector<std::int64_t> dims_;
+  std::vector<std::int64_t> lane_dims_;
+  int lane_parts_ = 1;  // the threads of this call, if it has lanes to spread
+  bool has_lanes_ = false;
   std::vector<Block> blocks_;
   std::vector<Kind> kinds_;
   Arena arena_;

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from . import errors, printing, scan_module, scan_utils, tensor
-from .config import Mode, config
+from .config import Mode, config, threads
 from .explain import explain
 from .function import Function, In, Out, Param, function
 from .graph import Constant, SharedVariable, Variable
@@ -94,4 +94,5 @@ __all__ = [
     "scan_utils",
     "shared",
     "tensor",
+    "threads",
 ]

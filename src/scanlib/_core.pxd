@@ -83,6 +83,8 @@ cdef extern from "scanlib/plan.hpp" namespace "scanlib" nogil:
     cdef cppclass CCall "scanlib::Call":
         int kernel
         string name
+        int lanes_slot
+        int lane_cost
 
     cdef cppclass CLibrary "scanlib::Library":
         string kernel
@@ -225,3 +227,8 @@ cdef extern from "scanlib/memory.hpp" namespace "scanlib" nogil:
 
 cdef extern from "scanlib/ring.hpp" namespace "scanlib" nogil:
     int64_t c_ring_slots "scanlib::ring_slots"(int64_t keep, int64_t depth)
+
+
+cdef extern from "scanlib/threads.hpp" namespace "scanlib" nogil:
+    int c_get_threads "scanlib::get_threads"()
+    void c_set_threads "scanlib::set_threads"(int count)

@@ -114,6 +114,12 @@ def reset_peak_bytes() -> None:
 def allocation_count() -> int:
     """Allocations since the program started."""
 
+def get_threads() -> int:
+    """The number of threads that calls may use, at least 1."""
+
+def set_threads(count: int) -> None:
+    """Sets it; 0 stands for all cores this process may run on.  At most 256 are used."""
+
 def ring_slots(keep: int, depth: int) -> int:
     """Slots of a ring that keeps the last `keep` steps and is read `depth` steps back; 0: nothing is stored."""
 

@@ -451,7 +451,15 @@ cdef class Dispatcher:
         return tuple(rows)
 
 
-# --- memory, rings, library -------------------------------------------------------------------------------------
+# --- threads, memory, rings, library -------------------------------------------------------------------------------------
+
+def get_threads():
+    return c_get_threads()
+
+
+def set_threads(int count):
+    c_set_threads(count)
+
 
 def allocated_bytes():
     return c_allocated_bytes()

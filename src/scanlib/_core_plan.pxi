@@ -85,6 +85,8 @@ cdef int read_instructions(object records, Instructions& instructions) except -1
         if isinstance(record, Call):
             call.kernel = record.kernel
             call.name = text(record.name)
+            call.lanes_slot = record.lanes_slot
+            call.lane_cost = record.lane_cost
             append(instructions, call)
         elif isinstance(record, Library):
             library = read_library(record)

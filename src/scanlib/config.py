@@ -1,7 +1,9 @@
-"""The settings of scanlib: `config.floatX`, `config.mode`; every other name of Theano's is accepted."""
+"""The settings of scanlib: `config.floatX`, `.mode`, `.threads`; every other name of Theano's is accepted."""
 
 from __future__ import annotations
 
+from contextlib import ContextDecorator
+from operator import index
 from typing import Any
 
 from .errors import UserValueError
@@ -38,6 +40,9 @@ class Config(Group):
 
     floatX   dtype of `T.matrix()` and the like and of Python floats: "float64" (default) or "float32"
     mode     how functions run unless told otherwise: "native" (default) or "reference"
+    threads  how many threads compiled functions use: a number of at least 1; None or 0 for all cores this process
+             may run on (default, unless the environment variable SCANLIB_NUM_THREADS says otherwise).  It holds for
+             the whole process; a loop that is running keeps what it started with.
     """
 
     def __init__(self) -> None:
@@ -46,12 +51,57 @@ class Config(Group):
         self.device = "cpu"
         self.compute_test_value = "off"
 
+    @property
+    def threads(self) -> int:
+        from ._core import get_threads
+
+        return get_threads()
+
+    @threads.setter
+    def threads(self, value: int | None) -> None:
+        from ._core import set_threads
+
+        set_threads(thread_count(value))
+
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "floatX" and value not in ("float32", "float64"):
             raise UserValueError(f"config.floatX: expected 'float32' or 'float64', got {value!r}")
         if name == "mode":
             value = mode_name(value)
         object.__setattr__(self, name, value)
+
+
+def thread_count(value: Any) -> int:
+    """A number of threads, 0 for all cores."""
+    try:
+        count = 0 if value is None else -1 if isinstance(value, bool) else index(value)
+    except TypeError:
+        count = -1
+    if not 0 <= count < 2**31:
+        raise UserValueError(
+            f"config.threads: expected a number of threads (None or 0 for all cores), got {value!r}"
+        )
+    return count
+
+
+class threads(ContextDecorator):
+    """`with threads(2): …` runs what is inside with that many threads (None or 0: all cores), then as before.
+
+    The setting is that of the process, `config.threads`: other Python threads see it, too.  Also a decorator.
+    Raises UserValueError for anything that is no number of threads.
+    """
+
+    def __init__(self, count: int | None) -> None:
+        self.count = thread_count(count)
+        self._before: list[int] = []
+
+    def __enter__(self) -> int:
+        self._before.append(config.threads)
+        config.threads = self.count
+        return config.threads
+
+    def __exit__(self, *exception: object) -> None:
+        config.threads = self._before.pop()
 
 
 def mode_name(mode: Any) -> str:

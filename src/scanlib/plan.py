@@ -59,10 +59,20 @@ class Operand:
 
 @dataclass(frozen=True)
 class Call:
-    """Call compiled kernel number `kernel` with the steps at hand (0, 1 outside of a loop)."""
+    """Call compiled kernel number `kernel` with the steps at hand (0, 1 outside of a loop).
+
+    With a `lanes_slot` the kernel runs dims[lanes_slot] independent lanes, each through all steps, and the core may
+    give ranges of them to several threads when (steps · lanes · lane_cost) is large enough; `lane_cost` is about the
+    number of arithmetic operations of one lane in one step (a transcendental function counts about 20).  Such a
+    kernel gets lane_start and lane_stop, multiples of 64 (except lane_stop = lanes); it may write no slot of the dims
+    table but the report of a failing check, and goes through its lanes in rising order.  Of several ranges with
+    failing checks the lowest reports, so that the report does not depend on the number of threads.
+    """
 
     kernel: int
     name: str = ""
+    lanes_slot: int = NO_SLOT
+    lane_cost: int = 1
 
 
 @dataclass(frozen=True)

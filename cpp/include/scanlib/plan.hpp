@@ -33,6 +33,8 @@ struct Operand {
 struct Call {
   int kernel = 0;
   std::string name;
+  int lanes_slot = no_slot;
+  int lane_cost = 1;
 };
 
 struct Library {

@@ -6,8 +6,9 @@
 namespace scanlib {
 
 // buffers: base pointers, one per buffer of the plan.  dims: the dims table.  [start, stop): the steps to run
-// (0, 1 outside of a loop).  [lane_start, lane_stop): the lanes to run; lane_stop may exceed the number of lanes
-// and must be clipped to it.  Returns 0, or a check id >= 1 after writing the report slots below.
+// (0, 1 outside of a loop).  [lane_start, lane_stop): the lanes to run, for calls with a lanes_slot, which may run
+// ranges of lanes at once on several threads, each with a copy of the dims table of its own; (0, all_lanes) for
+// other calls, which do not look at it.  Returns 0, or a check id >= 1 after writing the report slots below.
 using KernelFunction = std::int64_t (*)(void** buffers, std::int64_t* dims, std::int64_t start, std::int64_t stop,
                                         std::int64_t lane_start, std::int64_t lane_stop);
 

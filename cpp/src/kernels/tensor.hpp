@@ -24,24 +24,28 @@ T* data_of(const Tensor& tensor) {
 inline std::int64_t dim_back(const Tensor& tensor, int back) { return tensor.dims[tensor.ndim - 1 - back]; }
 inline std::int64_t stride_back(const Tensor& tensor, int back) { return tensor.strides[tensor.ndim - 1 - back]; }
 
-// Calls body(offsets) once for each index of the leading dims; `core[i]` is the number of trailing dims of operand
-// i that belong to one item.  offsets count elements.  body returns false to stop.  Returns false if the leading
-// dims disagree or body stopped.
+// Calls body(offsets) once for each of the items [first, last) of the leading dims, in C order; `core[i]` is the
+// number of trailing dims of operand i that belong to one item.  offsets count elements.  body returns false to
+// stop.  Returns false if the leading dims disagree or body stopped.
 template <class Body>
-bool for_each_item(const Tensor* operands, std::size_t count, const int* core, Body&& body) {
+bool for_items(const Tensor* operands, std::size_t count, const int* core, std::int64_t first, std::int64_t last,
+               Body&& body) {
   const int ndim = operands[0].ndim - core[0];
   if (ndim < 0 || ndim > max_dims) return false;
-  std::int64_t total = 1;
-  for (std::size_t i = 0; i < count; ++i) {
-    if (operands[i].ndim - core[i] != ndim) return false;
-    for (int axis = 0; axis < ndim; ++axis) {
-      if (operands[i].dims[axis] != operands[0].dims[axis]) return false;
-    }
-  }
-  for (int axis = 0; axis < ndim; ++axis) total *= operands[0].dims[axis];
   std::int64_t offsets[max_operands] = {};
   std::int64_t index[max_dims] = {};
-  for (std::int64_t item = 0; item < total; ++item) {
+  for (std::size_t i = 0; i < count; ++i) {
+    if (operands[i].ndim - core[i] != ndim) return false;
+    std::int64_t left = first;
+    for (int axis = ndim - 1; axis >= 0; --axis) {
+      const std::int64_t dim = operands[0].dims[axis];
+      if (operands[i].dims[axis] != dim) return false;
+      index[axis] = dim == 0 ? 0 : left % dim;
+      offsets[i] += index[axis] * operands[i].strides[axis];
+      left = dim == 0 ? 0 : left / dim;
+    }
+  }
+  for (std::int64_t item = first; item < last; ++item) {
     if (!body(offsets)) return false;
     for (int axis = ndim - 1; axis >= 0; --axis) {
       const bool carry = ++index[axis] == operands[0].dims[axis];
@@ -54,6 +58,14 @@ bool for_each_item(const Tensor* operands, std::size_t count, const int* core, B
     }
   }
   return true;
+}
+
+// The same for all items.
+template <class Body>
+bool for_each_item(const Tensor* operands, std::size_t count, const int* core, Body&& body) {
+  std::int64_t total = 1;
+  for (int axis = 0; axis < operands[0].ndim - core[0]; ++axis) total *= operands[0].dims[axis];
+  return for_items(operands, count, core, 0, total, body);
 }
 
 // Calls body(type tag) with a value of the C++ type of `dtype`; bool comes as bool.

@@ -1,9 +1,12 @@
-// matmul.cpp: batched matrix products.  Batches that are one larger product in disguise are run as one.
+// matmul.cpp: batched matrix products.  Batches that are one larger product in disguise are run as one, and large
+// products and batches are split over threads.
 #include <Eigen/Core>
+#include <atomic>
 #include <new>
 #include <type_traits>
 
 #include "kernels/linalg/matrix.hpp"
+#include "threads.hpp"
 
 namespace scanlib {
 namespace SCANLIB_ISA {
@@ -15,6 +18,11 @@ constexpr std::int64_t small_tiled = 16384;
 constexpr std::int64_t small_vector = 300;
 constexpr std::int64_t small_strided = 300;
 constexpr int stack_elements = 1024;
+
+// m * n * k * sizeof(T) from which a part is worth a thread (about a microsecond; docs/decisions.md has the
+// measurements), for matrices and for a single row or column, which is bound by memory.
+constexpr std::int64_t part_of_matrix = 1 << 18;
+constexpr std::int64_t part_of_vector = 1 << 17;
 
 // An axis made of several axes, if they can be walked with one stride.
 struct Axis {
@@ -68,8 +76,7 @@ class Scratch {
   T* many_ = nullptr;
 };
 
-// --- plain loops: all dtypes, and small products of floats
-// ---------------------------------------------------------
+// --- plain loops: all dtypes, and small products of floats ------------------------------------------------------
 
 template <class T>
 T multiply_add(T sum, T a, T b) {
@@ -166,8 +173,7 @@ void loops(const View<T>& a, const View<T>& b, const View<T>& out, bool accumula
   }
 }
 
-// --- Eigen
-// ---------------------------------------------------------------------------------------------------------
+// --- Eigen ------------------------------------------------------------------------------------------------------
 
 template <class T, int Order>
 using Strided = Eigen::Map<Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Order>, 0, Eigen::OuterStride<>>;
@@ -297,8 +303,52 @@ bool product(const View<T>& a, const View<T>& b, const View<T>& out, bool accumu
   return true;
 }
 
-// --- batches
-// -------------------------------------------------------------------------------------------------------
+// --- threads ----------------------------------------------------------------------------------------------------
+
+// The number of threads for so much work; the same for the same work and setting.
+inline int threads_for(std::int64_t work, std::int64_t part) {
+  if (work < 2 * part) return 1;
+  const std::int64_t threads = get_threads();
+  return static_cast<int>(work / part < threads ? work / part : threads);
+}
+
+// Cuts the longer side of out, so that less is packed or read by more than one thread.  Parts are whole cache lines
+// of a row, and rows in eights: multiples of what Eigen computes at once.
+template <class T>
+bool split_product(const View<T>& a, const View<T>& b, const View<T>& out, bool accumulate, int threads) {
+  constexpr std::int64_t line = 64 / sizeof(T);
+  const bool by_rows = out.rows >= out.cols;
+  const Split split = split_items(by_rows ? out.rows : out.cols, by_rows && out.cols > 1 ? 8 : line, threads);
+  std::atomic<bool> good{true};
+  run_split(split, [&](int, std::int64_t first, std::int64_t last) {
+    View<T> left = a;
+    View<T> right = b;
+    View<T> to = out;
+    if (by_rows) {
+      left.rows = to.rows = last - first;
+      left.data += first * left.row_stride;
+      to.data += first * to.row_stride;
+    } else {
+      right.cols = to.cols = last - first;
+      right.data += first * right.col_stride;
+      to.data += first * to.col_stride;
+    }
+    if (!product(left, right, to, accumulate)) good.store(false, std::memory_order_relaxed);
+  });
+  return good.load(std::memory_order_relaxed);
+}
+
+template <class T>
+bool threaded_product(const View<T>& a, const View<T>& b, const View<T>& out, bool accumulate) {
+  if constexpr (std::is_floating_point_v<T>) {
+    const std::int64_t part = out.rows == 1 || out.cols == 1 ? part_of_vector : part_of_matrix;
+    const int threads = threads_for(out.rows * out.cols * a.cols, part / std::int64_t{sizeof(T)});
+    if (threads > 1) return split_product(a, b, out, accumulate, threads);
+  }
+  return product(a, b, out, accumulate);
+}
+
+// --- batches ----------------------------------------------------------------------------------------------------
 
 enum class Merged { no, done, no_memory };
 
@@ -309,7 +359,7 @@ Merged merged_product(const Tensor* t, bool accumulate) {
   View<T> a = matrix_of<T>(t[0], 0);
   View<T> b = matrix_of<T>(t[1], 0);
   View<T> out = matrix_of<T>(t[2], 0);
-  const auto run = [&] { return product(a, b, out, accumulate) ? Merged::done : Merged::no_memory; };
+  const auto run = [&] { return threaded_product(a, b, out, accumulate) ? Merged::done : Merged::no_memory; };
   const Axis a_rows = merge_batch(t[0], ndim - 2);
   const Axis out_rows = merge_batch(t[2], ndim - 2);
   if (is_broadcast(t[1]) && a_rows.good && out_rows.good && !is_broadcast(t[2])) {
@@ -337,11 +387,43 @@ Merged merged_product(const Tensor* t, bool accumulate) {
   return Merged::no;
 }
 
+// Whether two items of the batch share elements of this tensor.
+bool shares_items(const Tensor& tensor) {
+  for (int i = 0; i < tensor.ndim - 2; ++i) {
+    if (tensor.dims[i] > 1 && tensor.strides[i] == 0) return true;
+  }
+  return false;
+}
+
+// Products of a batch that are no single product: one by one, the batch split over threads, or each by itself when
+// the batch is shorter than the threads.
+template <class T>
+Status run_batch(const Tensor* operands, bool accumulate) {
+  const Tensor& out = operands[2];
+  std::int64_t batch = 1;
+  for (int i = 0; i < out.ndim - 2; ++i) batch *= out.dims[i];
+  const std::int64_t work = batch * dim_back(out, 0) * dim_back(out, 1) * dim_back(operands[0], 0);
+  const int threads = shares_items(out) ? 1 : threads_for(work, part_of_matrix / std::int64_t{sizeof(T)});
+  const bool whole = threads <= batch;
+  std::atomic<Status> status{Status::ok};
+  run_split(split_items(batch, 1, whole ? threads : 1), [&](int, std::int64_t first, std::int64_t last) {
+    const int core[] = {2, 2, 2};
+    const bool good = for_items(operands, 3, core, first, last, [&](const std::int64_t* offsets) {
+      const View<T> a = matrix_of<T>(operands[0], offsets[0]);
+      const View<T> b = matrix_of<T>(operands[1], offsets[1]);
+      const View<T> to = matrix_of<T>(out, offsets[2]);
+      return whole && threads > 1 ? product(a, b, to, accumulate) : threaded_product(a, b, to, accumulate);
+    });
+    if (!good) status.store(Status::out_of_memory, std::memory_order_relaxed);
+  });
+  return status.load(std::memory_order_relaxed);
+}
+
 template <class T>
 Status run_products(const Tensor* operands, bool accumulate) {
   if (operands[0].ndim == 2) {  // one product: inside a loop its overhead matters
-    const bool good = product(matrix_of<T>(operands[0], 0), matrix_of<T>(operands[1], 0),
-                              matrix_of<T>(operands[2], 0), accumulate);
+    const bool good = threaded_product(matrix_of<T>(operands[0], 0), matrix_of<T>(operands[1], 0),
+                                       matrix_of<T>(operands[2], 0), accumulate);
     return good ? Status::ok : Status::out_of_memory;
   }
   if (std::is_floating_point_v<T>) {
@@ -349,12 +431,7 @@ Status run_products(const Tensor* operands, bool accumulate) {
     if (merged == Merged::no_memory) return Status::out_of_memory;
     if (merged == Merged::done) return Status::ok;
   }
-  const int core[] = {2, 2, 2};
-  return for_each_matrix(operands, 3, core, [&](const std::int64_t* offsets) {
-    const bool good = product(matrix_of<T>(operands[0], offsets[0]), matrix_of<T>(operands[1], offsets[1]),
-                              matrix_of<T>(operands[2], offsets[2]), accumulate);
-    return good ? Status::ok : Status::out_of_memory;
-  });
+  return run_batch<T>(operands, accumulate);
 }
 
 bool shapes_fit(const Tensor* t) {
