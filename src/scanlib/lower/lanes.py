@@ -13,7 +13,7 @@ from ..graph import Apply, Variable
 from ..lowered import Assign, Expr, For, Int, Lanes, SetDim, Statement, Store
 from ..ops.base import TABLE, Affine, Element, Pointwise, Reshape
 from ..statements import coefficient
-from .program import NotLanes, View, fits_registers
+from .program import NotLanes, View, fits_registers, static_size
 from .region import Region, itemsize
 from .scan_body import Body
 
@@ -22,6 +22,8 @@ from .scan_body import Body
 WIDE, MEDIUM, NARROW, VECTOR = 256, 128, 64, 32
 # Up to so many values a wide group, up to so many a medium one.
 FEW_VALUES, SOME_VALUES = 12, 24
+# A transcendental function in arithmetic operations.
+MATH_COST = 20
 # Lane steps of a block, so that an interrupt is noticed.
 LANE_STEPS = 1 << 27
 
@@ -134,12 +136,20 @@ class LaneBody(Body):
         self._verify([s.value for s in body if isinstance(s, Store)] + values)
         before, after = self._load_and_flush()
         loop = For(self.name, lowered.bound("start"), lowered.bound("stop"), body)
+        # Threads take ranges of lanes; whatever they are, the lanes of a group are the same.
+        first, last = lowered.bound("lane_start"), lowered.minimum(lowered.bound("lane_stop"), self.shape[-1])
         statements: list[Statement] = [
-            Lanes(str(self.lane.value), 0, self.shape[-1], [*before, loop, *after], self._widths(values))
+            Lanes(str(self.lane.value), first, last, [*before, loop, *after], self._widths(values))
         ]
         for k in reversed(range(len(self.shape) - 1)):
             statements = [For(f"i{k}", 0, self.shape[k], statements)]
         self.region.kernels[0] = statements
+        self.region.lanes = (self.region.slot(self.shape[-1]), self._cost(values))
+
+    def _cost(self, values: Sequence[Expr]) -> int:
+        """Arithmetic operations of one lane in one step, roughly."""
+        rows = static_size(self.shape[:-1]) or 1
+        return rows * sum(MATH_COST if _is_math(e) else 1 for e in _all(values))
 
     def _store(self, target: View, value: Expr) -> Statement:
         return Store(target.buffer, target.position(self.index), value)

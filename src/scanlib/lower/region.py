@@ -19,7 +19,7 @@ from ..graph import Apply, Constant, Variable, describe
 from ..lowered import Check, Expr, For, Int, SetDim, Statement
 from ..ops.base import Affine, Contract, Element, Library, Pointwise, Reduce, Stages
 from ..ops.base import Region as RegionRule
-from ..plan import Allocate, Call, Instruction, Operand
+from ..plan import NO_SLOT, Allocate, Call, Instruction, Operand
 from .context import RunTimeInference
 from .program import (
     IN_KERNEL,
@@ -69,6 +69,8 @@ class Region:
         self.memo: dict[tuple[object, ...], Expr] = {}
         self.nodes: set[int] = set()
         self.nesting = 0
+        # The slot with the number of independent lanes of its kernel, and what a lane costs in a step.
+        self.lanes: tuple[int, int] = (NO_SLOT, 1)
         self.temporaries: list[int] = []
 
     # -- analysis --------------------------------------------------------------------------------------
@@ -448,7 +450,9 @@ class Region:
         for level in range(last + 1):
             steps += [Allocate(b) for b in self.allocations.get(level, ())]
             if self.kernels.get(level):
-                steps.append(Call(self.program.kernel(self.kernels[level]), f"level {level}"))
+                slot, cost = self.lanes
+                number = self.program.kernel(self.kernels[level])
+                steps.append(Call(number, f"level {level}", slot, cost))
             steps += self.barriers.get(level, ())
         return start, steps
 
