@@ -9,7 +9,7 @@ from .. import lowered
 from ..graph import Variable, describe
 from ..lowered import Assign, Int, Statement, Store
 from ..plan import Library
-from .block import BlockRegion
+from .block import BlockRegion, NotBatched
 from .program import View, fits_registers
 from .pull import broadcast_index
 from .region import Region
@@ -27,7 +27,7 @@ def accumulate(region: BlockRegion, o: ScanOutput, terms: Sequence[Variable]) ->
     target = o.slot_view(lowered.add(lowered.bound("stop"), -1))
     products = [t for t in terms if product_of(t) is not None]
     others = [t for t in terms if product_of(t) is None]
-    for t in others:
+    for t in terms:
         _check_shape(region, o, t)
     level = max([0, *(region.level(t) for t in others)])
     if fits_registers(o.shape):
@@ -40,12 +40,21 @@ def accumulate(region: BlockRegion, o: ScanOutput, terms: Sequence[Variable]) ->
 
 def _check_shape(region: BlockRegion, o: ScanOutput, term: Variable) -> None:
     assert o.shape is not None
-    shape = region.shape(term)
+    node = product_of(term)
+    if node is None:
+        shape = region.shape(term)
+    else:
+        # The product is added as it is: it cannot be repeated along an axis.
+        shape = (region.shape(node.inputs[0])[-2], region.shape(node.inputs[1])[-1])
     for axis, (a, b) in enumerate(zip(shape, o.shape[len(o.shape) - len(shape) :])):
-        if isinstance(a, int) and a == 1:
-            continue
+        condition = lowered.compare("eq", a, b)
+        single = lowered.compare("eq", a, 1)
+        if node is None:
+            condition = lowered.logical("logical_or", condition, single)
+        elif not region.program.same(a, b) and (single.op != "const" or single.value):
+            raise NotBatched(f"a product is added to '{o.label}' that may be repeated along axis {axis}")
         message = f"the step gives '{o.label}' length {{0}} along axis {axis}, its initial value has {{1}}"
-        region.require(lowered.compare("eq", a, b), "value", message, (a, b))
+        region.require(condition, "value", message, (a, b))
 
 
 def _in_registers(
