@@ -41,11 +41,12 @@ def accumulate(region: BlockRegion, o: ScanOutput, terms: Sequence[Variable]) ->
 def _check_shape(region: BlockRegion, o: ScanOutput, term: Variable) -> None:
     assert o.shape is not None
     node = product_of(term)
-    if node is None:
-        shape = region.shape(term)
-    else:
-        # The product is added as it is: it cannot be repeated along an axis.
-        shape = (region.shape(node.inputs[0])[-2], region.shape(node.inputs[1])[-1])
+    # A product is added as it is: it cannot be repeated along an axis.
+    shape = (
+        region.shape(term)
+        if node is None
+        else tuple(region.shape(v)[-1 - k] for k, v in zip((1, 0), node.inputs))
+    )
     for axis, (a, b) in enumerate(zip(shape, o.shape[len(o.shape) - len(shape) :])):
         condition = lowered.compare("eq", a, b)
         single = lowered.compare("eq", a, 1)

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 from .. import lowered
 from ..dims import product
+from ..errors import UserError
 from ..graph import Apply, Variable, toposort
-from ..lowered import Expr, Int, SetDim
+from ..lowered import Check, Expr, Int, SetDim
 from ..ops.base import Region as RegionRule
-from ..plan import Branch, Instruction
+from ..plan import Branch, Call, Instruction
 from .program import row_major
+from .region import Region, itemsize
 from .stages import copy
-
-if TYPE_CHECKING:
-    from .region import Region
-
 
 ONE_SHAPE = "the steps of a scan have one shape"
 
@@ -70,8 +67,6 @@ def known_inputs(region: Region, arms: Sequence[Variable]) -> list[Variable]:
 
 def lower_branch(region: Region, node: Apply) -> tuple[int, list[Instruction]]:
     """(level, instructions) of an ifelse; its outputs' shapes and values are set."""
-    from .region import itemsize
-
     count = len(node.outputs)
     condition, arms = node.inputs[0], node.inputs[1:]
     frontier = known_inputs(region, arms)
@@ -84,10 +79,16 @@ def lower_branch(region: Region, node: Apply) -> tuple[int, list[Instruction]]:
         region.buffer_levels[f"b{buffer}"] = level + 1
         results.append(buffer)
     sizes: list[list[int]] = [[program.slot() for _ in range(v.ndim)] for v in node.outputs]
-    lists = []
-    shapes = []
+    lists: list[list[Instruction]] = []
+    shapes: list[list[tuple[Int, ...]]] = []
     for arm in (arms[:count], arms[count:]):
-        inner = _arm(region, arm, frontier)
+        try:
+            inner = _arm(region, arm, frontier)
+        except UserError as error:
+            if lists and not shapes:
+                raise
+            lists.append(_failing(region, error))
+            continue
         shapes.append([inner.shape(v) for v in arm])
         last = max([0, *inner.kernels, *inner.barriers, *inner.allocations]) + 1
         for k, (v, buffer) in enumerate(zip(arm, results)):
@@ -104,11 +105,13 @@ def lower_branch(region: Region, node: Apply) -> tuple[int, list[Instruction]]:
         region.temporaries += inner.temporaries
         lists.append(start + steps)
     for k, v in enumerate(node.outputs):
+        # An arm that is known to fail has no shapes.
+        first, second = shapes[0][k], shapes[-1][k]
         shape = tuple(
             a if a == b or program.same(a, b) else lowered.dim(slot)
-            for a, b, slot in zip(shapes[0][k], shapes[1][k], sizes[k])
+            for a, b, slot in zip(first, second, sizes[k])
         )
-        for a, b, d, slot in zip(shapes[0][k], shapes[1][k], shape, sizes[k]):
+        for a, b, d, slot in zip(first, second, shape, sizes[k]):
             if d is not a:
                 program.branch_dims[lowered.dim(slot)] = (a, b)
             region.buffer_levels[f"d{slot}"] = level + 1
@@ -136,9 +139,35 @@ def settled(region: Region, shape: Sequence[Int], what: str) -> tuple[Int, ...]:
     return tuple(settle(d, axis) for axis, d in enumerate(shape))
 
 
-def _arm(region: Region, outputs: Sequence[Variable], frontier: Sequence[Variable]) -> Region:
-    from .region import Region
+def agreed(region: Region, shape: Sequence[Int]) -> tuple[Int, ...]:
+    """`shape`, without asking where the two arms of an ifelse are known to agree."""
 
-    inner = Region(region.program, region)
+    def agree(d: Int) -> Int:
+        arms = region.program.branch_dims.get(d) if isinstance(d, Expr) else None
+        a, b = map(agree, arms) if arms is not None else (d, d)
+        return a if a == b or region.program.same(a, b) else d
+
+    return tuple(map(agree, shape))
+
+
+class ArmRegion(Region):
+    """One arm of an ifelse: what it requires is tested when it runs, not before."""
+
+    def tests_here(self, level: int) -> bool:
+        return True
+
+
+def _arm(region: Region, outputs: Sequence[Variable], frontier: Sequence[Variable]) -> Region:
+    inner = ArmRegion(region.program, region)
+    equal = dict(region.program.equal_dims)
     inner.analyse(outputs, frontier)
+    region.program.equal_dims = equal  # what this arm tests holds in it alone
     return inner
+
+
+def _failing(region: Region, error: UserError) -> list[Instruction]:
+    """What runs in the place of an arm that is known to fail: the error belongs to the run that chooses it."""
+    kind = "index" if isinstance(error, IndexError) else "value"
+    message = str(error).replace("{", "{{").replace("}", "}}")
+    check = Check(lowered.constant(False, "bool"), region.program.check(kind, message))
+    return [Call(region.program.kernel([check]), "failing arm")]

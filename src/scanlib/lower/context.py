@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from .region import Region
 
 
+def worded(message: str, values: Sequence[Int]) -> str:
+    """The message of a check that fails for every call of a signature, which does not tell large lengths."""
+    return message.format(*(v if isinstance(v, int) else f"more than {(v.minimum or 0) - 1}" for v in values))
+
+
 class RunTimeInference(Inference):
     """The type rules' context with every dimension known, as an int or an expression."""
 
@@ -40,7 +45,7 @@ class RunTimeInference(Inference):
         condition = lowered.compare(op, a, b)
         if condition.op == "const":
             if not condition.value:
-                raise UserValueError(message.format(a, b))
+                raise UserValueError(worded(message, (a, b)))
             return
         self.region.require(condition, "value", message, (a, b))
 
@@ -50,7 +55,7 @@ class RunTimeInference(Inference):
         condition = lowered.logical("logical_or", lowered.compare("eq", a, b), either)
         if condition.op == "const":
             if not condition.value:
-                raise UserValueError(message.format(a, b))
+                raise UserValueError(worded(message, (a, b)))
             return
         self.region.require(condition, "value", message, (a, b))
 
@@ -89,7 +94,7 @@ class ApplyContext:
         if condition.op == "const":
             if condition.value:
                 return value
-            raise UserIndexError(message.format(*values))
+            raise UserIndexError(worded(message, values))
         number = self.region.program.check("index", f"{self.node.op.name}: {message}")
         return lowered.guard(lowered.as_expr(value), condition, number, values)
 

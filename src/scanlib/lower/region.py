@@ -20,7 +20,7 @@ from ..lowered import Check, Expr, For, Int, SetDim, Statement
 from ..ops.base import Affine, Contract, Element, Library, Pointwise, Reduce, Stages
 from ..ops.base import Region as RegionRule
 from ..plan import NO_SLOT, Allocate, Call, Instruction, Operand
-from .context import RunTimeInference
+from .context import RunTimeInference, worded
 from .program import (
     IN_KERNEL,
     ROW,
@@ -394,10 +394,10 @@ class Region:
         """A user error unless `condition` holds, tested as soon as it is known."""
         if condition.op == "const":
             if not condition.value:
-                raise UserValueError(message.format(*values))
+                raise UserValueError(worded(message, values))
             return
         level = self.data_level([condition])
-        if level < 0 and self.parent is not None:
+        if self.parent is not None and not self.tests_here(level):
             # Known to the enclosing region: tested there, before anything relies on it.
             self.parent.require(condition, kind, message, values)
             return
@@ -408,6 +408,10 @@ class Region:
         self.required.add(condition)
         check = self.program.check(kind, message)
         self.kernels.setdefault(level, []).append(Check(condition, check, values))
+
+    def tests_here(self, level: int) -> bool:
+        """Whether a condition known at `level` is tested by this region, if it has a parent."""
+        return level >= 0
 
     # -- statements ------------------------------------------------------------------------------------
 

@@ -13,8 +13,8 @@ from ..lowered import Assign, Expr, For, If, Int, Leave, SetDim, Statement, Stor
 from ..ops.base import Affine, Reshape, Unbroadcast
 from ..ops.scan_op import operands_of, spec_of
 from ..plan import Instruction
-from .block import BlockRegion, rows_view
-from .branch import settled
+from .block import BlockRegion, NotBatched, rows_view
+from .branch import agreed, settled
 from .partition import partition, whole
 from .program import View, fits_registers
 from .pull import is_identity
@@ -226,7 +226,8 @@ class Body:
             if is_free(self.region, v):
                 region.bind(v, (self.region.element(v, ()),), ())
             else:
-                region.bind(v, self._hand_over(v), self.region.shape(v))
+                view = self._hand_over(v)
+                region.bind(v, view, view.shape)
         self._sinks(region, parts.epilogue)
         wanted = [self.spec.outputs[k] for k in parts.epilogue]
         for a in parts.accumulators:
@@ -248,6 +249,7 @@ class Body:
                 continue
 
             def place(shape: tuple[Int, ...], v: Variable = v) -> View:
+                shape = self._one_shape(shape, v)
                 self.handed[id(v)] = self.epilogue.temporary(describe(v), v.dtype, shape, -1)
                 return rows_view(self.handed[id(v)].buffer, shape, v.dtype, self.row)
 
@@ -270,7 +272,7 @@ class Body:
         source, region = resolve(self.region, v), self.region
         view = self.handed.get(id(source))
         if view is None:
-            shape = region.shape(source)
+            shape = self._one_shape(region.shape(source), v)
             view = self.epilogue.temporary(describe(v), v.dtype, shape, -1)
             self.handed[id(source)] = view
             target = rows_view(view.buffer, shape, v.dtype, self.row)
@@ -278,6 +280,13 @@ class Body:
         elif id(source) in region.sinks:
             region.memory(source)
         return view
+
+    def _one_shape(self, shape: tuple[Int, ...], v: Variable) -> tuple[Int, ...]:
+        """`shape` of a value of the recurrence, which must be the same at all steps to be handed over."""
+        shape = agreed(self.region, shape)
+        if self.region.data_level(shape) >= 0:
+            raise NotBatched(f"the shape of {describe(v)} changes from step to step")
+        return shape
 
     def _copy_row(self, source: Variable, target: View) -> None:
         level = max(0, self.region.level(source))
