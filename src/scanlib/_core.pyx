@@ -451,7 +451,7 @@ cdef class Dispatcher:
         return tuple(rows)
 
 
-# --- threads, memory, rings, library -------------------------------------------------------------------------------------
+# --- threads, memory, rings, library ----------------------------------------------------------------------------
 
 def get_threads():
     return c_get_threads()
