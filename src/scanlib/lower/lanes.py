@@ -137,9 +137,15 @@ class LaneBody(Body):
         before, after = self._load_and_flush()
         loop = For(self.name, lowered.bound("start"), lowered.bound("stop"), body)
         # Threads take ranges of lanes; whatever they are, the lanes of a group are the same.
-        first, last = lowered.bound("lane_start"), lowered.minimum(lowered.bound("lane_stop"), self.shape[-1])
+        lane_stop = lowered.minimum(lowered.bound("lane_stop"), self.shape[-1])
         statements: list[Statement] = [
-            Lanes(str(self.lane.value), first, last, [*before, loop, *after], self._widths(values))
+            Lanes(
+                str(self.lane.value),
+                lowered.bound("lane_start"),
+                lane_stop,
+                [*before, loop, *after],
+                self._widths(values),
+            )
         ]
         for k in reversed(range(len(self.shape) - 1)):
             statements = [For(f"i{k}", 0, self.shape[k], statements)]
