@@ -163,11 +163,12 @@ def _stack(
 
 
 def _empty_rows(spec: ScanSpec, arrays: Sequence[np.ndarray]) -> list[tuple[int, ...]]:
-    """The shapes of the rows of the outputs when no step was run: those that a step on zeros gives."""
+    """The shapes of the rows of the outputs when no step was run: those that a step on sequences of zeros gives."""
     second = 1 + spec.sequences + len(spec.states)
     rows = [np.zeros(a.shape[1:], a.dtype) for a in arrays[1 : 1 + spec.sequences]]
     for a, taps in zip(arrays[1 + spec.sequences : second], spec.states):
-        rows += [np.zeros(a.shape[1:], a.dtype)] * len(taps)
+        # Their own values: zeros are no state of a random stream.
+        rows += [a[tap - min(taps)] for tap in taps]
     try:
         made = evaluate(spec.outputs, dict(zip(spec.inputs, [*rows, *arrays[second:]])))
         return [a.shape for a in made]
