@@ -7,7 +7,7 @@ hold at the end is the cotangent of the initial values.  A mapped output is a st
 
 Sequences get mapped cotangents, non-sequences accumulating states of which only the last value is read.
 The step recomputes what it needs from the states: their traces, next to sequences and non-sequences, are its
-inputs.  All of these are views, reversed.
+inputs, and what is dear to compute again (kept.py).  All of these are views, reversed.
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from dataclasses import dataclass, field
 
 from ..differentiate import pullback, total
 from ..graph import Apply, Constant, Variable, roots, substitute, toposort
-from ..ops.base import Contract, Library, is_float
+from ..ops.base import is_float
 from ..ops.history import history, pad_end, pad_start
 from ..ops.scan_op import operands_of, spec_of
 from ..ops.shape import dim
 from .activity import Flow, wanted_inputs
 from .builder import Built, ScanBuilder, State
+from .kept import is_dear, kept, with_outputs
 from .tails import split_tail
 
 
@@ -200,6 +201,11 @@ class _Reverse:
         builder, spec = self.builder, self.spec
         results = [s.next for s in builder.states if s.next is not None] + [v for v, _ in builder.mapped]
         traces = self._readable_traces(results)
+        more = kept(results, spec.inputs, traces)
+        if more:
+            first = len(spec.keep)
+            self.node = with_outputs(self.node, more)
+            traces.update({v: first + k for k, v in enumerate(more)})
         found = roots(results, [*spec.inputs, *traces])
         mapping: dict[Variable, Variable] = {}
         by_id = self._sources()
@@ -221,7 +227,8 @@ class _Reverse:
         for k, v in enumerate(spec.outputs[: len(spec.keep)]):
             if v.owner is None or id(v) in inputs or v in chosen:
                 continue
-            if k < len(spec.states) or is_dear(v, [*spec.inputs, *chosen]):
+            nodes = toposort([v], [*spec.inputs, *chosen])
+            if k < len(spec.states) or any(map(is_dear, nodes)):
                 chosen[v] = k
         return chosen
 
@@ -329,8 +336,3 @@ def is_length_of(steps: Variable, sequence: Variable) -> bool:
     if owner is None or owner.op.name != "shape_i":
         return False
     return owner.params["axis"] == 0 and owner.inputs[0] is sequence
-
-
-def is_dear(v: Variable, stop: Sequence[Variable]) -> bool:
-    """Whether computing `v` takes a product or another kernel of the core."""
-    return any(isinstance(n.op.lower, (Contract, Library)) for n in toposort([v], stop))
