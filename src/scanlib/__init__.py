@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from . import errors, printing, scan_module, scan_utils, tensor
+from . import compile, errors, gradient, passes, printing, scan_gradient, scan_module, scan_utils, tensor
 from .config import Mode, config, threads
 from .explain import explain
 from .function import Function, In, Out, Param, function
@@ -23,6 +23,9 @@ from .tensor.types import as_tensor_variable
 if TYPE_CHECKING:
     from .gradient import Lop, Rop, grad
 
+# Used by the first function that is made.  Loaded here, LLVM included, so that its time is that of compiling.
+_COMPILER = (compile, passes, gradient, scan_gradient)
+
 __version__ = "0.1.0"
 
 # Loaded when first asked for.
@@ -33,12 +36,10 @@ _LAZY = {
     "dot": "tensor", "until": "scan_module",
 }  # fmt: skip
 _LAZY_MODULES = (
-    "gradient",
     "ifelse",
     "random",
     "sandbox",
     "gof",
-    "compile",
     "reference",
     "tutorial",
     "export",

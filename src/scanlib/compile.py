@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from . import errors
+from . import errors, jit
+from ._core import Dispatcher, Executable
 from .emit_llvm import emit_module
 from .errors import InternalError, StepError, UserError, UserIndexError, UserValueError
 from .graph import FunctionGraph, Variable
 from .lengths import step_axes
 from .lower import Lowered, lower
-
-if TYPE_CHECKING:
-    from ._core import Dispatcher, Executable
 
 Signature = tuple[tuple[int, ...], ...]
 _KINDS: dict[str, type[UserError]] = {"value": UserValueError, "index": UserIndexError}
@@ -32,10 +30,7 @@ def runner(
     `convert(i, value)` makes an array of input i's type of a value that is not one yet.  With `unpack` the callable
     gives the first output itself; with `profile` calls are counted and timed.
     """
-    from . import jit
-    from ._core import Dispatcher
-
-    # LLVM is loaded when the first function is made, not at its first call.
+    # The target is made with the first function, not at its first call.
     jit.machine()
     lengths = step_axes(graph)
 
@@ -62,9 +57,6 @@ def compile_graph(
     graph: FunctionGraph, signature: Signature, lengths: Sequence[Sequence[bool]]
 ) -> Executable:
     """An executable for arguments of this signature."""
-    from . import jit
-    from ._core import Executable
-
     lowered = lower(graph, signature, lengths)
     text = emit_module(lowered.kernels, [b.dtype for b in lowered.plan.buffers], lowered.step_slots)
     module = jit.load(text)

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import llvmlite.binding as llvm
+
 # Modules longer than this (in characters of IR) are not packed into vectors where there is no loop.
 PACKED_LENGTH = 15_000
 
@@ -46,8 +48,6 @@ def machine() -> Machine:
     """The host, initialised at the first use."""
     global _machine
     if _machine is None:
-        import llvmlite.binding as llvm
-
         from ._core import library_symbols
 
         llvm.initialize_native_target()
@@ -83,8 +83,6 @@ def load(ir: str) -> Module:
 
 def optimise(ir: str, host: Machine) -> Any:
     """The module of `ir` after LLVM's passes."""
-    import llvmlite.binding as llvm
-
     module = llvm.parse_assembly(ir)
     options = llvm.create_pipeline_tuning_options(speed_level=2)
     options.loop_vectorization = True
@@ -102,8 +100,6 @@ def _compile(ir: str, host: Machine) -> bytes:
 
 
 def _link(code: bytes, host: Machine) -> Module:
-    import llvmlite.binding as llvm
-
     empty = llvm.parse_assembly("")
     engine = llvm.create_mcjit_compiler(empty, host.target)
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
