@@ -102,6 +102,13 @@ class Dispatcher:
     def clear(self) -> None:
         """Forgets all executables."""
 
+class Caller:
+    """What is called as f(…): `direct` is called where it is set and the arguments are as many as its inputs, by
+    position; else the subclass's method `call` gets the arguments."""
+
+    direct: Dispatcher | None
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+
 def allocated_bytes() -> int:
     """Bytes of core memory live now, outputs held by arrays and the arenas of idle workspaces included."""
 

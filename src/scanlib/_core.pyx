@@ -214,7 +214,7 @@ cdef class Executable:
                 arrays[i] = array
             views[i].data = cnp.PyArray_DATA(array)
             views[i].dims = <const int64_t*>cnp.PyArray_DIMS(array)
-        return self.execute(views.data())
+        return self.execute(views.data(), False)
 
     def start_profile(self):
         self.executable.start_profile()
@@ -232,7 +232,7 @@ cdef class Executable:
                           row.prologue_ns.load(), row.recurrence_ns.load(), row.epilogue_ns.load(), row.bytes.load()))
         return made.calls.load(), made.total_ns.load(), loops
 
-    cdef list execute(self, const InputView* views):
+    cdef object execute(self, const InputView* views, bint unpack):
         cdef Result result
         cdef InterruptHook hook
         cdef Pending pending
@@ -245,10 +245,9 @@ cdef class Executable:
         if result.failure().kind != FailureKind.none:
             self.raise_failure(result.failure(), pending.error)
         self.last_peak_bytes = result.peak_bytes()
-        cdef list outputs = []
-        for i in range(self.output_count):
-            outputs.append(make_output(result, i))
-        return outputs
+        if unpack:
+            return make_output(result, 0)
+        return [make_output(result, i) for i in range(self.output_count)]
 
     cdef int raise_failure(self, const Failure& failure, PyObject* pending) except -1:
         if pending is not NULL:

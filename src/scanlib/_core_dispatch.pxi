@@ -99,6 +99,9 @@ cdef class Dispatcher:
         self.last = None
 
     def __call__(self, *args):
+        return self.call(args)
+
+    cdef object call(self, tuple args):
         cdef size_t count = self.dtypes.size()
         cdef size_t i
         cdef InputView[INLINE_INPUTS] few_views
@@ -129,8 +132,7 @@ cdef class Dispatcher:
                 kept.append(value)
             views[i].data = cnp.PyArray_DATA(value)
             views[i].dims = <const int64_t*>cnp.PyArray_DIMS(value)
-        cdef list outputs = self.lookup(views).execute(views)
-        return outputs[0] if self.unpack else outputs
+        return self.lookup(views).execute(views, self.unpack)
 
     cdef object as_array(self, size_t i, object value):
         if not self.fits(i, value):
@@ -183,3 +185,14 @@ cdef class Dispatcher:
             rows.append(tuple([dims[position + axis] for axis in range(self.ndims[i])]))
             position += self.ndims[i]
         return tuple(rows)
+
+
+cdef class Caller:
+    """What is called as f(…); see _core.pyi."""
+
+    cdef public Dispatcher direct
+
+    def __call__(self, *args, **kwargs):
+        if self.direct is not None and not kwargs and <size_t>len(args) == self.direct.dtypes.size():
+            return self.direct.call(args)
+        return self.call(args, kwargs)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import graph
+from ._core import Caller, Dispatcher
 from .config import mode_name
 from .errors import UserTypeError, UserValueError
 from .function_arguments import Argument, In, Out, Param, Results, normalise
@@ -107,7 +108,7 @@ def _interpreter(fg: FunctionGraph, convert: Convert, unpack: bool) -> Runner:
     return run
 
 
-class Function:
+class Function(Caller):
     """A compiled function.  Call it with values by position or by name; results are fresh arrays.
 
     Re-entrant: it holds no state of its own, but for the shared variables it updates.
@@ -126,11 +127,9 @@ class Function:
         # The runner checks dtype and ndim only.
         self._careful = any(a.strict or _has_static_dims(a.variable) for a in program.arguments)
         self._run = _compile(program, self._convert) if run is None else run
-        # Whether the runner alone is the whole call.
-        self._direct = not (self._careful or self._containers or self._targets) and self._form in (
-            "one",
-            "list",
-        )
+        # The runner alone is the whole call.
+        plain = not (self._careful or self._containers or self._targets) and self._form in ("one", "list")
+        self.direct = self._run if plain and isinstance(self._run, Dispatcher) else None
 
     @property
     def inputs(self) -> tuple[Variable, ...]:
@@ -140,9 +139,8 @@ class Function:
     def outputs(self) -> tuple[Variable, ...]:
         return self.program.results.variables
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if self._direct and not kwargs and len(args) == self._count:
-            return self._run(*args)
+    def call(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """A call that is more than running: named or missing arguments, shared variables, strict types."""
         if kwargs or len(args) != self._count:
             args = self._bind(args, kwargs)
         if self._careful:
