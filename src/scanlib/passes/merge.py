@@ -48,23 +48,33 @@ def node_key(node: Apply, inputs: Sequence[Hashable]) -> Hashable:
     return (node.op.name, tuple(inputs), param_key(node.params))
 
 
+class Numbering:
+    """Names for the variables of a graph: equal ones for what is computed alike, node for node, from inputs
+    of equal names.  Graphs numbered with one table of `numbers` may be compared."""
+
+    def __init__(self, names: dict[int, Hashable], numbers: dict[Hashable, int]) -> None:
+        self.names = names
+        self.numbers = numbers
+
+    def name(self, v: Variable) -> Hashable:
+        if id(v) not in self.names:
+            self.names[id(v)] = constant_key(v) if isinstance(v, Constant) else ("free", id(v))
+        return self.names[id(v)]
+
+    def visit(self, outputs: Sequence[Variable], inputs: Sequence[Variable]) -> None:
+        for node in toposort(outputs, inputs):
+            key = node_key(node, [self.name(v) for v in node.inputs])
+            number = self.numbers.setdefault(key, len(self.numbers))
+            for k, v in enumerate(node.outputs):
+                self.names.setdefault(id(v), ("node", number, k))
+
+
 def structure(outputs: Iterable[Variable], inputs: Sequence[Variable]) -> Hashable:
     """The same for two graphs exactly when they compute the same, node for node, from their inputs."""
     outputs = list(outputs)
-    names: dict[int, Hashable] = {id(v): ("input", i, v.type) for i, v in enumerate(inputs)}
-    numbers: dict[Hashable, int] = {}
-
-    def name(v: Variable) -> Hashable:
-        if id(v) not in names:
-            names[id(v)] = constant_key(v) if isinstance(v, Constant) else ("free", id(v))
-        return names[id(v)]
-
-    for node in toposort(outputs, inputs):
-        key = node_key(node, [name(v) for v in node.inputs])
-        number = numbers.setdefault(key, len(numbers))
-        for k, v in enumerate(node.outputs):
-            names.setdefault(id(v), ("node", number, k))
-    return (tuple(numbers), tuple(name(v) for v in outputs))
+    numbering = Numbering({id(v): ("input", i, v.type) for i, v in enumerate(inputs)}, {})
+    numbering.visit(outputs, inputs)
+    return (tuple(numbering.numbers), tuple(numbering.name(v) for v in outputs))
 
 
 def spec_key(spec: ScanSpec) -> Hashable:

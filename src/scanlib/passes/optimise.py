@@ -18,6 +18,7 @@ from .absorb import absorb
 from .fold import fold
 from .hoist import hoist
 from .inline import inline
+from .join import join
 from .keep import keep
 from .merge import merge
 from .products import join_products
@@ -43,6 +44,7 @@ PASSES: tuple[NamedPass, ...] = (
     NamedPass("views", views),
     NamedPass("shapes", forward_shapes),
     NamedPass("merge", merge),
+    NamedPass("join", join),
     NamedPass("inline", inline),
     NamedPass("prune", prune),
     NamedPass("hoist", hoist),
