@@ -342,6 +342,8 @@ class Region:
             self.values[-id(v)] = target
         else:
             self.values[id(v)] = target
+            # From now on its elements are read, not computed.
+            self.memo.clear()
         return target
 
     def spilled(self, v: Variable) -> View | None:
