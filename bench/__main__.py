@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
-from . import report, systems
-from .measure import Result, first_calls, measure, memory
+from . import report, summary, systems
+from .fresh import Fresh
+from .measure import Result, measure
 from .suite import chosen
 from .workload import Contender, Workload
 
 # Libraries of loops: they compile ahead of time, or never.
 NOT_COMPILED = ("C++", "numpy", "scipy")
+# First calls that are compared are repeated.
+COMPARED, REPEATS = ("scanlib", "jax"), 3
 
 
 def options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="workloads by name")
     parser.add_argument("--without", nargs="+", default=[], metavar="SYSTEM", help="systems to leave out")
-    parser.add_argument("--repeats", type=int, default=15, help="interleaved samples per contender")
+    parser.add_argument("--repeats", type=int, default=11, help="interleaved samples per contender")
     parser.add_argument("--json", metavar="FILE", help="write everything measured")
+    parser.add_argument("--load", nargs="+", metavar="FILE", help="measure nothing, but show what --json wrote")
+    parser.add_argument("--markdown", metavar="FILE", help="write the final table into a page")
     parser.add_argument("--plot", metavar="FILE", help="write a picture (PNG)")
     parser.add_argument("--no-compile", action="store_true", help="skip the time of first calls")
     parser.add_argument("--no-memory", action="store_true", help="skip the memory")
@@ -28,33 +36,63 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def run(workload: Workload, contenders: Sequence[Contender], given: argparse.Namespace) -> Result:
+def run(
+    workload: Workload, contenders: Sequence[Contender], fresh: dict[str, Fresh], given: argparse.Namespace
+) -> Result:
+    """Measures everything; first calls and memory of the first contender of scanlib, and the best of others."""
     result = measure(workload, given.repeats, contenders)
-    for contender in (c for c in contenders if c.name in result.timings):
-        if not given.no_compile and contender.system not in NOT_COMPILED:
-            result.first_call[contender.name] = first_calls(workload, contender)
-        if not given.no_memory:
-            result.memory[contender.name] = memory(workload, contender)
+    for system in {t.contender.system: None for t in result.timings.values()}:
+        timings = result.of_system(system)
+        name = timings[0].contender.name if system in ("scanlib", "C++") else result.best(timings)
+        contender = workload.contender(str(name))
+        if not (given.no_memory and given.no_compile) and system not in fresh:
+            fresh[system] = Fresh(system)
+        if not given.no_compile and system not in NOT_COMPILED:
+            repeats = REPEATS if system in COMPARED else 1
+            result.first_call[contender.name] = fresh[system].first_calls(workload, contender, repeats)
+        if not given.no_memory and contender.part == 1:
+            result.memory[contender.name] = fresh[system].memory(workload, contender)
     return result
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    given = options(arguments)
+def measured(given: argparse.Namespace) -> dict[str, Any]:
     found = ", ".join(f"{name} {version}" for name, version in systems.versions().items())
-    print(f"{found}; {systems.cores()} cores.  Median time of {given.repeats} interleaved repeats.")
-    results = []
+    print(f"{found}; {systems.cores()} cores.  Median of {given.repeats} interleaved repeats.")
+    if systems.absent():
+        print(f"Not installed, and so left out: {', '.join(systems.absent())}.")
+    results, fresh = [], dict[str, Fresh]()
     for workload in chosen(given.only):
         contenders = [c for c in workload.contenders if c.system not in given.without]
         if given.list:
             print(f"{workload.name}: {', '.join(c.name for c in contenders)}")
             continue
-        results.append(run(workload, contenders, given))
+        results.append(run(workload, contenders, fresh, given))
         report.show(results[-1])
+    for processes in fresh.values():
+        processes.close()
+    return report.as_dict(results)
+
+
+def loaded(files: Sequence[str]) -> dict[str, Any]:
+    """What several runs measured, each of some workloads."""
+    runs = [json.loads(Path(file).read_text()) for file in files]
+    return {**runs[-1], "workloads": [w for run in runs for w in run["workloads"]]}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    given = options(arguments)
+    all_of_it = loaded(given.load) if given.load else measured(given)
+    if given.list:
+        return 0
+    workloads = all_of_it["workloads"]
+    print("\n" + summary.text(workloads))
     if given.json:
-        report.write_json(results, given.json)
+        report.write_json(all_of_it, given.json)
+    if given.markdown:
+        summary.write(all_of_it, given.markdown)
     if given.plot:
-        report.plot(results, given.plot)
-    return int(given.check and not all(map(report.met, results)))
+        report.plot(workloads, given.plot)
+    return int(given.check and not all(map(summary.met, workloads)))
 
 
 if __name__ == "__main__":

@@ -21,10 +21,7 @@ def numpy_loop(u: Any) -> Any:
     return x
 
 
-def with_scanlib() -> Run:
-    import scanlib
-    import scanlib.tensor as T
-
+def program(scanlib: Any, T: Any) -> Run:
     u = T.dvector("u")
     x, _ = scanlib.scan(lambda u, x: 0.9 * x + u, sequences=u, outputs_info=0.0, name="ten")
     return scanlib.function([u], x[-1])
@@ -39,19 +36,39 @@ def with_jax(unroll: int) -> Run:
     return ten
 
 
+def with_torch() -> Run:
+    import torch
+
+    def ten(u: Any) -> Any:
+        x = torch.zeros((), dtype=torch.float64)
+        for v in u:
+            x = 0.9 * x + v
+        return x
+
+    return ten
+
+
+def load_torch(inputs: Arrays) -> Arrays:
+    import torch
+
+    return tuple(map(torch.from_numpy, inputs))
+
+
 WORKLOADS = (
     Workload(
         "ten steps",
         10,
         inputs,
         [
-            *systems.scanlib(with_scanlib),
+            *systems.scanlib(program),
             *systems.numba(numpy_loop),
             *systems.jax(lambda: with_jax(1)),
             *systems.jax(lambda: with_jax(10), "unrolled"),
+            *systems.pytensor(program),
+            *systems.torch(with_torch, "loop", load_torch),
             *systems.numpy_loop(numpy_loop),
         ],
-        targets=Targets(peer=0.9),
+        targets=Targets(peer=0.9, of=("pytensor", "jax")),
         few_steps=10,
     ),
 )

@@ -1,4 +1,7 @@
-"""One measurement in a process of its own: `python -m bench.child first|memory WORKLOAD CONTENDER`."""
+"""Measurements in processes of their own: `python -m bench.child SYSTEM` imports it and forks for each request.
+
+A request is a line [what, workload, contender] of JSON, the answer a line with numbers, or with an error's text.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import ctypes
 import gc
 import importlib
 import json
+import os
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,8 +19,16 @@ from typing import Any
 from .suite import workload_named
 from .workload import Contender, Workload
 
-# What a system imports before its first call: a program has imported these before it times anything.
-IMPORTS = {"scanlib": ["scanlib", "scanlib.tensor"], "jax": ["jax", "jax.numpy"], "numba": ["numba"]}
+# What is not compile time: modules, among them those that a system only imports when they are first needed.
+IMPORTS = {
+    "scanlib": ["scanlib.tensor", "scanlib.scan", "scanlib.gradient", "scanlib.compile", "llvmlite.binding"],
+    "jax": ["jax", "jax.numpy", "jax.scipy.special"],
+    "numba": ["numba"],
+    "scipy": ["scipy.signal", "scipy.linalg"],
+    "pytensor": ["pytensor", "pytensor.tensor", "pytensor.link.numba.dispatch"],
+    "torch": ["torch"],
+    "onnxruntime": ["onnx", "onnx.parser", "onnxruntime"],
+}
 
 
 def first(workload: Workload, contender: Contender) -> dict[str, float]:
@@ -32,7 +44,7 @@ def first(workload: Workload, contender: Contender) -> dict[str, float]:
 
 def memory(workload: Workload, contender: Contender) -> dict[str, float]:
     """Bytes by which the peak of the resident memory rose during a call that compiles nothing."""
-    inputs = contender.load(workload.inputs(workload.steps))
+    inputs = contender.load(workload.inputs(workload.timed_steps(contender)))
     function = contender.make()
     warm = inputs if contender.per_size else contender.load(workload.inputs(workload.few_steps))
     contender.wait(function(*warm))
@@ -62,14 +74,30 @@ def _status(key: str) -> float:
     raise RuntimeError(f"{key} not found")
 
 
-def main() -> None:
-    what, name, by = sys.argv[1:]
+def answer(request: str) -> dict[str, float] | str:
+    what, name, by = json.loads(request)
     workload = workload_named(name)
-    contender = workload.contender(by)
-    for module in IMPORTS.get(contender.system, []):
+    try:
+        return {"first": first, "memory": memory}[what](workload, workload.contender(by))
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def main() -> None:
+    for module in IMPORTS.get(sys.argv[1], []):
         if find_spec(module.partition(".")[0]):
             importlib.import_module(module)
-    print(json.dumps({"first": first, "memory": memory}[what](workload, contender)))
+    # Whatever a system prints must not come between the answers.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    for request in sys.stdin:
+        process = os.fork()
+        if process == 0:
+            print(json.dumps(answer(request)), file=answers, flush=True)
+            os._exit(0)
+        _, status = os.waitpid(process, 0)
+        if status:
+            print(json.dumps(f"the process ended with status {status}"), file=answers, flush=True)
 
 
 if __name__ == "__main__":

@@ -22,10 +22,7 @@ def numpy_loop(r: Any, w: float, a: float, b: float, x: float) -> Any:
     return out
 
 
-def with_scanlib() -> Run:
-    import scanlib
-    import scanlib.tensor as T
-
+def program(scanlib: Any, T: Any) -> Run:
     r = T.dvector("r")
     w, a, b, x0 = T.dscalars("w", "a", "b", "x0")
     x, _ = scanlib.scan(lambda r, x: w + a * r**2 + b * x, sequences=r, outputs_info=x0, name="garch")
@@ -41,6 +38,31 @@ def with_jax(unroll: int) -> Run:
             return x, x
 
         return lax.scan(step, x0, r, unroll=unroll)[1]
+
+    return garch
+
+
+ONNX = """
+<ir_version: 9, opset_import: ["" : 18]>
+garch (double[n] r, double w, double a, double b, double x0) => (double[n] x) {
+  last, x = Scan <num_scan_inputs = 1, body = step (double v, double s) => (double next, double out) {
+    square = Mul(s, s)
+    news = Mul(a, square)
+    level = Add(w, news)
+    kept = Mul(b, v)
+    next = Add(level, kept)
+    out = Identity(next)
+  }> (x0, r)
+}
+"""
+
+
+def with_onnx() -> Run:
+    session = systems.onnx_session(ONNX)
+
+    def garch(r: Any, *numbers: float) -> Any:
+        given = {name: np.asarray(x) for name, x in zip(("w", "a", "b", "x0"), numbers)}
+        return session.run(None, {"r": r, **given})
 
     return garch
 
@@ -76,10 +98,7 @@ def with_cpp(library: limit.Library, reuse: bool) -> Run:
 # -- value and gradient of Σ log x[t] + r[t]² / x[t] --------------------------------------------------------
 
 
-def value_and_gradient_scanlib() -> Run:
-    import scanlib
-    import scanlib.tensor as T
-
+def value_and_gradient_program(scanlib: Any, T: Any) -> Run:
     r = T.dvector("r")
     w, a, b, x0 = T.dscalars("w", "a", "b", "x0")
     x, _ = scanlib.scan(lambda r, x: w + a * r**2 + b * x, sequences=r, outputs_info=x0, name="garch")
@@ -87,8 +106,7 @@ def value_and_gradient_scanlib() -> Run:
     return scanlib.function([r, w, a, b, x0], [loss, *scanlib.grad(loss, [w, a, b])])
 
 
-def value_and_gradient_jax(unroll: int) -> Run:
-    import jax
+def loss_jax(unroll: int) -> Run:
     from jax import numpy as jnp
 
     trace = with_jax(unroll)
@@ -97,13 +115,7 @@ def value_and_gradient_jax(unroll: int) -> Run:
         x = trace(r, w, a, b, x0)
         return (jnp.log(x) + r**2 / x).sum()
 
-    both = jax.value_and_grad(loss, argnums=(1, 2, 3))
-
-    def run(*inputs: Any) -> Any:
-        value, gradient = both(*inputs)
-        return (value, *gradient)
-
-    return run
+    return loss
 
 
 def value_and_gradient_numpy(r: Any, w: float, a: float, b: float, x: float) -> Any:
@@ -134,28 +146,32 @@ WORKLOADS = (
         1_000_000,
         inputs,
         [
-            *systems.scanlib(with_scanlib),
+            *systems.scanlib(program),
             *systems.cpp("garch", lambda library: with_cpp(library, reuse=False)),
             *systems.cpp("garch", lambda library: with_cpp(library, reuse=True), "into one buffer"),
             *systems.numba(numpy_loop),
             *systems.jax(lambda: with_jax(1)),
             *systems.jax(lambda: with_jax(8), "unroll 8"),
             *systems.jax(with_jax_associative, "associative"),
+            *systems.pytensor(program),
+            *systems.onnxruntime(with_onnx, "Scan", part=0.02),
             *systems.numpy_loop(numpy_loop),
         ],
-        targets=Targets(peer=0.9, limit=1.2),
+        targets=Targets(peer=0.9, limit=1.2, of=("jax", "numba", "pytensor", "onnxruntime")),
     ),
     Workload(
         "garch value+grad",
         1_000_000,
         inputs,
         [
-            *systems.scanlib(value_and_gradient_scanlib),
+            *systems.scanlib(value_and_gradient_program),
             *systems.cpp("garch", value_and_gradient_cpp),
-            *systems.jax(lambda: value_and_gradient_jax(1)),
-            *systems.jax(lambda: value_and_gradient_jax(8), "unroll 8"),
+            *systems.numba(value_and_gradient_numpy, "forward"),
+            *systems.jax_gradient(lambda: loss_jax(1), (1, 2, 3)),
+            *systems.jax_gradient(lambda: loss_jax(8), (1, 2, 3), "unroll 8"),
+            *systems.pytensor(value_and_gradient_program),
             *systems.numpy_loop(value_and_gradient_numpy),
         ],
-        targets=Targets(peer=0.45, limit=1.4),
+        targets=Targets(peer=0.45, limit=1.4, of=("jax", "pytensor")),
     ),
 )

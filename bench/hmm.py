@@ -1,4 +1,4 @@
-"""The forward algorithm of a hidden Markov model: the log-likelihood of a row of observations."""
+"""The forward algorithm of a hidden Markov model: the log-likelihood of a row of observations, and its gradient."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from . import limit, systems
-from .workload import Arrays, Contender, Run, Targets, Workload
+from .workload import Arrays, Contender, Run, Slope, Targets, Workload
 
 SYMBOLS = 20
 
@@ -53,9 +53,8 @@ def numba_loop(y: Any, transition: Any, emission: Any, p: Any) -> Any:
     return total
 
 
-def with_scanlib() -> Run:
-    import scanlib
-    import scanlib.tensor as T
+def likelihood(scanlib: Any, T: Any) -> tuple[list[Any], Any]:
+    """Inputs and value."""
 
     def step(e: Any, p: Any, total: Any, transition: Any) -> Any:
         p = T.dot(p, transition) * e
@@ -71,7 +70,16 @@ def with_scanlib() -> Run:
     (_, total), _ = scanlib.scan(
         step, sequences=emission[y], outputs_info=[p0, 0.0], non_sequences=transition, name="hmm"
     )
-    return scanlib.function([y, transition, emission, p0], total[-1])
+    return [y, transition, emission, p0], total[-1]
+
+
+def program(scanlib: Any, T: Any) -> Run:
+    return scanlib.function(*likelihood(scanlib, T))
+
+
+def gradient_program(scanlib: Any, T: Any) -> Run:
+    given, value = likelihood(scanlib, T)
+    return scanlib.function(given, [value, *scanlib.grad(value, given[1:])])
 
 
 def with_jax(unroll: int) -> Run:
@@ -102,18 +110,31 @@ def with_cpp(states: int) -> Callable[[limit.Library], Run]:
     return make
 
 
-def contenders(states: int) -> list[Contender]:
+def forward(states: int) -> list[Contender]:
     return [
-        *systems.scanlib(with_scanlib),
+        *systems.scanlib(program),
         *systems.cpp("hmm", with_cpp(states)),
         *systems.numba(numba_loop),
         *systems.jax(lambda: with_jax(1)),
         *systems.jax(lambda: with_jax(4), "unroll 4"),
+        *systems.pytensor(program),
         *systems.numpy_loop(numpy_loop),
     ]
 
 
+def gradient() -> list[Contender]:
+    return [
+        *systems.scanlib(gradient_program),
+        *systems.jax_gradient(lambda: with_jax(1), (1, 2, 3)),
+        *systems.jax_gradient(lambda: with_jax(4), (1, 2, 3), "unroll 4"),
+        *systems.pytensor(gradient_program),
+    ]
+
+
+SLOPE = Slope(numpy_loop, (1, 2, 3))
 WORKLOADS = (
-    Workload("hmm 16", 10_000, inputs(16), contenders(16), targets=Targets(peer=0.4, limit=1.5)),
-    Workload("hmm 64", 2_000, inputs(64), contenders(64)),
+    Workload("hmm 16", 10_000, inputs(16), forward(16), targets=Targets(peer=0.4, limit=1.5, of=("jax",))),
+    Workload("hmm 64", 2_000, inputs(64), forward(64)),
+    Workload("hmm 16 value+grad", 5_000, inputs(16), gradient(), slope=SLOPE),
+    Workload("hmm 64 value+grad", 1_000, inputs(64), gradient(), slope=SLOPE),
 )

@@ -1,7 +1,7 @@
 """The Kalman filter with its log-likelihood: 4 or 6 states, 2 observations.
 
-A 2×2 system is solved at each step; the step is written once with a solve, and once with the inverse by hand,
-and every system counts by its better one.
+A 2×2 system is solved at each step; the step is written with the inverse by hand, and once with a solve, and every
+system counts by its better one.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 
 from . import limit, systems
-from .workload import Arrays, Contender, Run, Targets, Workload
+from .workload import Arrays, Contender, Run, Slope, Targets, Workload
 
 LOG_TAU = 2 * math.log(2 * math.pi)
+# Inputs with respect to which the gradient is taken: F, Q and R.
+WRT = (1, 3, 4)
 
 
 def inputs(states: int) -> Callable[[int], Arrays]:
@@ -39,11 +41,12 @@ def numpy_loop(y: Any, F: Any, H: Any, Q: Any, R: Any, m: Any, P: Any) -> Any:
         v = y[t] - np.dot(H, m)
         PH = np.dot(P, H.T)
         S = np.dot(H, PH) + R
-        K = np.linalg.solve(S, PH.T).T
-        m = m + np.dot(K, v)
-        P = P - np.dot(K, PH.T)
         determinant = S[0, 0] * S[1, 1] - S[0, 1] * S[1, 0]
-        total -= 0.5 * (LOG_TAU + np.log(determinant) + np.dot(v, np.linalg.solve(S, v)))
+        J = np.array([[S[1, 1], -S[0, 1]], [-S[1, 0], S[0, 0]]]) / determinant
+        K = np.dot(PH, J)
+        m = m + np.dot(K, v)
+        P = P - np.dot(K, np.dot(H, P))
+        total -= 0.5 * (LOG_TAU + np.log(determinant) + np.dot(v, np.dot(J, v)))
     return total
 
 
@@ -70,7 +73,8 @@ def step(
     K = dot(PH, J)
     determinant = S[0, 0] * S[1, 1] - S[0, 1] * S[1, 0]
     total = total - 0.5 * (LOG_TAU + tensor.log(determinant) + dot(v, dot(J, v)))
-    return m + dot(K, v), P - dot(K, PH.T), total
+    # H P, though it equals PHᵀ: with that, a P that is not quite symmetric would become less so with each step.
+    return m + dot(K, v), P - dot(K, dot(H, P)), total
 
 
 def inverse_by_hand(tensor: Any) -> Callable[[Any], Any]:
@@ -82,10 +86,8 @@ def inverse_by_hand(tensor: Any) -> Callable[[Any], Any]:
     return inverse
 
 
-def with_scanlib(by_hand: bool) -> Run:
-    import scanlib
-    import scanlib.tensor as T
-
+def likelihood(scanlib: Any, T: Any, by_hand: bool) -> tuple[list[Any], Any]:
+    """Inputs and value."""
     y, F, H, Q, R, P0 = T.dmatrices("y", "F", "H", "Q", "R", "P")
     m0 = T.dvector("m")
     inverse = inverse_by_hand(T) if by_hand else lambda S: T.linalg.solve(S, T.eye(2))
@@ -96,7 +98,16 @@ def with_scanlib(by_hand: bool) -> Run:
         non_sequences=[F, H, Q, R],
         name="kalman",
     )
-    return scanlib.function([y, F, H, Q, R, m0, P0], total[-1])
+    return [y, F, H, Q, R, m0, P0], total[-1]
+
+
+def program(scanlib: Any, T: Any, by_hand: bool = True) -> Run:
+    return scanlib.function(*likelihood(scanlib, T, by_hand))
+
+
+def gradient_program(scanlib: Any, T: Any) -> Run:
+    given, value = likelihood(scanlib, T, by_hand=True)
+    return scanlib.function(given, [value, *scanlib.grad(value, [given[i] for i in WRT])])
 
 
 def with_jax(by_hand: bool, unroll: int = 1) -> Run:
@@ -128,8 +139,8 @@ def with_cpp(states: int) -> Callable[[limit.Library], Run]:
 
 def contenders(states: int) -> list[Contender]:
     return [
-        *systems.scanlib(lambda: with_scanlib(by_hand=True)),
-        *systems.scanlib(lambda: with_scanlib(by_hand=False), "solve"),
+        *systems.scanlib(program),
+        *systems.scanlib(lambda *library: program(*library, by_hand=False), "solve"),
         *systems.cpp("kalman", with_cpp(states), eigen=True),
         *systems.numba(numpy_loop),
         *systems.jax(lambda: with_jax(by_hand=True)),
@@ -140,6 +151,18 @@ def contenders(states: int) -> list[Contender]:
 
 
 WORKLOADS = (
-    Workload("kalman 4/2", 5_000, inputs(4), contenders(4), targets=Targets(peer=0.1, limit=1.5)),
+    Workload("kalman 4/2", 5_000, inputs(4), contenders(4), targets=Targets(peer=0.1, limit=1.5, of=("jax",))),
     Workload("kalman 6/2", 5_000, inputs(6), contenders(6)),
+    Workload(
+        "kalman 4/2 value+grad",
+        2_000,
+        inputs(4),
+        [
+            *systems.scanlib(gradient_program),
+            *systems.jax_gradient(lambda: with_jax(by_hand=True), WRT),
+            *systems.jax_gradient(lambda: with_jax(by_hand=False), WRT, "solve"),
+            *systems.pytensor(gradient_program),
+        ],
+        slope=Slope(numpy_loop, WRT),
+    ),
 )

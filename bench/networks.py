@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -64,10 +65,7 @@ def numpy_loop(cell: str) -> Run:
     return run
 
 
-def with_scanlib(cell: str) -> Run:
-    import scanlib
-    import scanlib.tensor as T
-
+def program(cell: str, scanlib: Any, T: Any) -> Run:
     def step(x: Any, *given: Any) -> Any:
         *states, W, U, b = given
         return list(STEPS[cell](T, T.nnet.sigmoid, T.dot(x, W) + b, *states, U))
@@ -108,7 +106,7 @@ def at_eigen_rate(cell: str) -> Callable[[limit.Library], Run]:
 
 
 def workload(cell: str, batch: int, hidden: int, steps: int, targets: Targets) -> Workload:
-    contenders: list[Contender] = [*systems.scanlib(lambda: with_scanlib(cell))]
+    contenders: list[Contender] = [*systems.scanlib(partial(program, cell))]
     if batch >= 16:
         contenders += systems.cpp("networks", at_eigen_rate(cell), "Eigen's rate", eigen=True)
     contenders += systems.jax(lambda: with_jax(cell, hoisted=True), "product outside")

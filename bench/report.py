@@ -1,14 +1,57 @@
-"""Prints what was measured, as a table; as JSON; as a picture."""
+"""Prints what was measured, as a table; as plain data, for JSON; as a picture."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from . import systems
 from .measure import Result
+
+# The largest cold first call, relative to jax's.
+COMPILE_TARGET = 0.5
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """scanlib's time divided by another's; `label` says what the other stands for."""
+
+    label: str
+    to: str
+    value: float
+    target: float | None = None
+
+    @property
+    def met(self) -> bool:
+        return self.target is None or self.value <= self.target
+
+    @property
+    def text(self) -> str:
+        outcome = "" if self.target is None else f"   target {self.target:.2f}  {'met' if self.met else 'NOT MET'}"
+        return f"scanlib ÷ {self.label} ({self.to}): {self.value:.2f}{outcome}"
+
+
+def ratios(result: Result) -> list[Ratio]:
+    targets, found = result.workload.targets, []
+    if not result.of_system("scanlib"):
+        return []
+    best = result.best(result.peers)
+    if best is not None:
+        target = None if targets.of else targets.peer
+        found.append(Ratio("best peer", best, result.ratio(best), target))
+    named = result.best(result.of_system(*targets.of))
+    if named is not None:
+        label = f"best of {', '.join(targets.of)}"
+        found.append(Ratio(label, named, result.ratio(named), targets.peer))
+    if result.limit is not None:
+        found.append(Ratio("limit", result.limit, result.ratio(result.limit), targets.limit))
+    jax = result.best(result.of_system("jax"))
+    if jax in result.first_call:
+        found.append(Ratio("jax, first call, cold", jax, result.compile_ratio(jax), COMPILE_TARGET))
+    return found
 
 
 def show(result: Result) -> None:
@@ -16,38 +59,13 @@ def show(result: Result) -> None:
     print(f"\n{result.workload.name}   ({result.workload.steps} steps)")
     width = max(len(name) for name in (*result.timings, *result.failed))
     for name, timing in result.timings.items():
-        step = timing.median / result.workload.steps * 1e9
-        line = f"  {name:{width}}  {step:12.2f} ns/step  ±{timing.spread:5.1%}"
+        line = f"  {name:{width}}  {timing.median * 1e9:12.2f} ns/step  ±{timing.spread:5.1%}"
         line += _compile(result, name) + _memory(result, name)
         print(line + ("   WRONG RESULT" if name in result.wrong else ""))
     for name, message in result.failed.items():
         print(f"  {name:{width}}  FAILED  {message}")
-    for label, other, target in _ratios(result):
-        ratio = result.ratio(other)
-        outcome = (
-            "" if target is None else f"   target {target:.2f}  {'met' if ratio <= target else 'NOT MET'}"
-        )
-        print(f"  scanlib ÷ {label} ({other}): {ratio:.2f}{outcome}")
-
-
-def _ratios(result: Result) -> list[tuple[str, str, float | None]]:
-    targets, found = result.workload.targets, []
-    if not result.of_system("scanlib"):
-        return []
-    if result.best_peer is not None:
-        found.append(("best peer", result.best_peer, targets.peer))
-    if result.limit is not None:
-        found.append(("limit", result.limit, targets.limit))
-    return found
-
-
-def met(result: Result) -> bool:
-    """Whether results agree and no target is missed."""
-    return (
-        not result.wrong
-        and not result.failed
-        and all(t is None or result.ratio(o) <= t for _, o, t in _ratios(result))
-    )
+    for ratio in ratios(result):
+        print(f"  {ratio.text}", flush=True)
 
 
 def _compile(result: Result, name: str) -> str:
@@ -66,7 +84,7 @@ def _memory(result: Result, name: str) -> str:
     return f"  +{made['peak'] / 1e6:.1f} MB{counted}"
 
 
-def as_dict(results: Sequence[Result]) -> dict[str, Any]:
+def as_dict(results: Iterable[Result]) -> dict[str, Any]:
     """Everything measured, in plain data."""
     return {
         "versions": systems.versions(),
@@ -77,51 +95,54 @@ def as_dict(results: Sequence[Result]) -> dict[str, Any]:
                 "steps": r.workload.steps,
                 "wrong": r.wrong,
                 "failed": r.failed,
-                "seconds_per_call": {
-                    n: {"median": t.median, "spread": t.spread} for n, t in r.timings.items()
+                "seconds_per_step": {
+                    n: {"median": t.median, "spread": t.spread, "system": t.contender.system}
+                    for n, t in r.timings.items()
                 },
                 "first_call_ms": r.first_call,
                 "memory_bytes": r.memory,
-                "ratios": {
-                    label: {"to": other, "value": r.ratio(other), "target": target}
-                    for label, other, target in _ratios(r)
-                },
+                "ratios": [asdict(ratio) for ratio in ratios(r)],
             }
             for r in results
         ],
     }
 
 
-def write_json(results: Sequence[Result], path: str) -> None:
-    Path(path).write_text(json.dumps(as_dict(results), indent=1) + "\n")
+def write_json(measured: dict[str, Any], path: str) -> None:
+    Path(path).write_text(json.dumps(measured, indent=1) + "\n")
 
 
-def plot(results: Sequence[Result], path: str) -> None:
-    """A picture of time per step relative to scanlib's, one group of bars per workload."""
+def plot(workloads: Sequence[dict[str, Any]], path: str) -> None:
+    """A picture of time per step relative to scanlib's: a row per workload, a mark per system."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    results = [r for r in results if r.of_system("scanlib")]
-    present = {t.contender.system for r in results for t in r.timings.values()}
-    named = [s for s in ("scanlib", "C++", "numba", "jax", "scipy", "numpy") if s in present]
-    figure, axes = plt.subplots(figsize=(9, 0.5 * len(results) + 1.5))
-    height = 0.8 / len(named)
-    for i, system in enumerate(named):
-        rows, bars = [], []
-        for row, result in enumerate(results):
-            timings = result.of_system(system)
-            if timings:
-                best = timings[0] if system in ("scanlib", "C++") else min(timings, key=lambda t: t.median)
-                rows.append(row + i * height)
-                bars.append(best.median / result.of_system("scanlib")[0].median)
-        axes.barh(rows, bars, height, label=system)
-    axes.set_yticks([row + 0.4 for row in range(len(results))], [r.workload.name for r in results])
+    rows = [(w["name"], _best_by_system(w)) for w in workloads]
+    rows = [(name, times) for name, times in rows if "scanlib" in times]
+    figure, axes = plt.subplots(figsize=(9, 0.28 * len(rows) + 1.5))
+    for system, mark in zip(("scanlib", "C++", *systems.PEERS, "numpy"), "o|sDv^Px."):
+        points = [
+            (times[system] / times["scanlib"], i) for i, (_, times) in enumerate(rows) if system in times
+        ]
+        if points:
+            axes.plot(*zip(*points), mark, label=system, markersize=14 if mark == "|" else 6)
+    axes.set_yticks(range(len(rows)), [name for name, _ in rows])
     axes.set_xscale("log")
-    axes.axvline(1, color="black", linewidth=0.5)
-    axes.set_xlabel("time per step, scanlib = 1")
+    axes.grid(axis="x", alpha=0.3)
+    axes.set_xlabel("time per step, scanlib = 1 (right: slower than scanlib)")
     axes.invert_yaxis()
-    axes.legend()
+    axes.legend(loc="lower right")
     figure.tight_layout()
     figure.savefig(path, dpi=150)
+
+
+def _best_by_system(workload: dict[str, Any]) -> dict[str, float]:
+    """The time of each system: of scanlib and the limit the first way, of the others the best."""
+    found: dict[str, float] = {}
+    for timing in workload["seconds_per_step"].values():
+        system, median = timing["system"], timing["median"]
+        if system not in found or (system not in ("scanlib", "C++") and median < found[system]):
+            found[system] = median
+    return found

@@ -37,10 +37,7 @@ def forward(a: Any, b: Any, c: Any, d: Any, p: Any, q: Any) -> tuple[Any, Any]:
     return c / pivot, (d - a * q) / pivot
 
 
-def with_scanlib() -> Run:
-    import scanlib
-    import scanlib.tensor as T
-
+def program(scanlib: Any, T: Any) -> Run:
     bands = T.dvectors("a", "b", "c", "d")
     (above, right), _ = scanlib.scan(forward, sequences=list(bands), outputs_info=[0.0, 0.0], name="forward")
     x, _ = scanlib.scan(
@@ -97,12 +94,13 @@ WORKLOADS = (
         1_000_000,
         inputs,
         [
-            *systems.scanlib(with_scanlib),
+            *systems.scanlib(program),
             *systems.cpp("tridiagonal", with_cpp),
             *systems.numba(numpy_loop),
             *systems.scipy(with_scipy, "solve_banded"),
             *systems.jax(lambda: with_jax(1)),
             *systems.jax(lambda: with_jax(8), "unroll 8"),
+            *systems.pytensor(program),
             *systems.numpy_loop(numpy_loop),
         ],
     ),

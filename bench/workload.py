@@ -1,4 +1,4 @@
-"""What a workload is: inputs, contenders and targets."""
+"""What a workload is: inputs, contenders, targets, and how its results are checked."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ class Contender:
     make()          builds a function of the inputs (this and the first call are compile time)
     load(inputs)    puts the inputs where the system wants them; not timed
     wait(result)    waits until the result is there; timed
+    read(result)    what is compared with the results of others; not timed
     per_size        whether another number of steps makes the system compile again
+    part            the part of the steps that is timed: slow loops need not run them all
     """
 
     system: str
@@ -31,7 +33,9 @@ class Contender:
     way: str = ""
     load: Callable[[Arrays], Arrays] = same
     wait: Callable[[Any], Any] = same
+    read: Callable[[Any], Any] = same
     per_size: bool = False
+    part: float = 1.0
 
     @property
     def name(self) -> str:
@@ -40,10 +44,26 @@ class Contender:
 
 @dataclass(frozen=True)
 class Targets:
-    """The largest ratios allowed: to the best peer and to the limit."""
+    """The largest ratios allowed: to peers and to the limit.
+
+    `of` names the systems that the target `peer` speaks of, and the best of them counts; without it, all peers.
+    """
 
     peer: float | None = None
     limit: float | None = None
+    of: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Slope:
+    """The check of a workload that returns (value, *gradients): finite differences of `value`, a NumPy loop.
+
+    `wrt` says to which inputs the gradients belong; `rtol` is how far they may be from the differences.
+    """
+
+    value: Run
+    wrt: Sequence[int]
+    rtol: float = 1e-5
 
 
 @dataclass(frozen=True)
@@ -61,9 +81,13 @@ class Workload:
     rtol: float = 1e-9
     targets: Targets = field(default_factory=Targets)
     few_steps: int = 20
+    slope: Slope | None = None
 
     def contender(self, name: str) -> Contender:
         return next(c for c in self.contenders if c.name == name)
+
+    def timed_steps(self, contender: Contender) -> int:
+        return max(min(self.few_steps, self.steps), int(self.steps * contender.part))
 
 
 def arrays(result: Any) -> list[np.ndarray]:

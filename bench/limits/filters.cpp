@@ -1,8 +1,5 @@
-// The loops of filters.py, by hand.
-#include <algorithm>
+// The loop of filters.py, by hand.
 #include <cstdint>
-
-#include "threads.hpp"
 
 extern "C" void biquad(const double* u, int64_t n, const double* s, double* out) {
   double p1 = 0, p2 = 0, q1 = 0, q2 = 0;
@@ -17,18 +14,4 @@ extern "C" void biquad(const double* u, int64_t n, const double* s, double* out)
     q2 = c2 * v - d2 * y;
     out[t] = y;
   }
-}
-
-extern "C" void scalar(const double* u, int64_t n, double* out) {
-  double x = 0;
-  for (int64_t t = 0; t < n; ++t) out[t] = x = 0.95 * x + u[t];
-}
-
-extern "C" void diagonal(const float* u, int64_t n, int64_t lanes, int64_t threads, float* out) {
-  split(lanes, threads, [=](int64_t first, int64_t last) {
-    std::copy(u + first, u + last, out + first);
-    for (int64_t t = 1; t < n; ++t)
-      for (int64_t i = first; i < last; ++i)
-        out[t * lanes + i] = 0.95f * out[(t - 1) * lanes + i] + u[t * lanes + i];
-  });
 }

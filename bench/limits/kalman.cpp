@@ -30,7 +30,8 @@ static void kalman(int64_t n, const double* y, const double* f, const double* h,
     const Tall K = PH * J;
     total -= 0.5 * (2 * std::log(2 * M_PI) + std::log(determinant) + v.dot(J * v));
     m += K * v;
-    P -= K * PH.transpose();
+    const Wide HP = H * P;
+    P -= K * HP;
   }
   *out = total;
 }
