@@ -26,7 +26,9 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--without", nargs="+", default=[], metavar="SYSTEM", help="systems to leave out")
     parser.add_argument("--repeats", type=int, default=11, help="interleaved samples per contender")
     parser.add_argument("--json", metavar="FILE", help="write everything measured")
-    parser.add_argument("--load", nargs="+", metavar="FILE", help="measure nothing, but show what --json wrote")
+    parser.add_argument(
+        "--load", nargs="+", metavar="FILE", help="measure nothing, but show what --json wrote"
+    )
     parser.add_argument("--markdown", metavar="FILE", help="write the final table into a page")
     parser.add_argument("--plot", metavar="FILE", help="write a picture (PNG)")
     parser.add_argument("--no-compile", action="store_true", help="skip the time of first calls")

@@ -35,7 +35,8 @@ def slopes_hold(slope: Slope, inputs: Arrays, result: Sequence[np.ndarray]) -> b
         return False
     return all(
         np.isfinite(g).all()
-        and abs(_difference(slope, exact, i, _direction(g)) - np.linalg.norm(g)) <= slope.rtol * np.linalg.norm(g)
+        and abs(_difference(slope, exact, i, _direction(g)) - np.linalg.norm(g))
+        <= slope.rtol * np.linalg.norm(g)
         for i, g in zip(slope.wrt, gradients, strict=True)
     )
 

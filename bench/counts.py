@@ -27,8 +27,8 @@ def count(workload: Workload) -> dict[str, Any]:
     # The first calls compile and grow the workspace.
     function(*more)
     function(*fewer)
-    # One allocation more for a longer trace is none per step.
-    per_step = (_allocations(function, more) - _allocations(function, fewer)) // (2 * STEPS)
+    # One allocation more or less, as a longer trace has another place, is none per step.
+    per_step = round((_allocations(function, more) - _allocations(function, fewer)) / (2 * STEPS))
     executable = function._run.specialisations[-1][1]
     return {
         "allocations per step": per_step,

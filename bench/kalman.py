@@ -151,7 +151,9 @@ def contenders(states: int) -> list[Contender]:
 
 
 WORKLOADS = (
-    Workload("kalman 4/2", 5_000, inputs(4), contenders(4), targets=Targets(peer=0.1, limit=1.5, of=("jax",))),
+    Workload(
+        "kalman 4/2", 5_000, inputs(4), contenders(4), targets=Targets(peer=0.1, limit=1.5, of=("jax",))
+    ),
     Workload("kalman 6/2", 5_000, inputs(6), contenders(6)),
     Workload(
         "kalman 4/2 value+grad",

@@ -142,9 +142,7 @@ def last_numpy(n: int, x: float, y: float, z: float, sigma: float, rho: float, b
 def gradient_program(scanlib: Any, T: Any) -> Run:
     n, (x, y, z) = T.lscalar("n"), T.dscalars("x", "y", "z")
     parameters = T.dscalars("sigma", "rho", "beta")
-    states, _ = scanlib.scan(
-        step, outputs_info=[x, y, z], non_sequences=parameters, n_steps=n, name="lorenz"
-    )
+    states, _ = scanlib.scan(step, outputs_info=[x, y, z], non_sequences=parameters, n_steps=n, name="lorenz")
     total = states[0][-1] + states[1][-1] + states[2][-1]
     given = [x, y, z, *parameters]
     return scanlib.function([n, *given], [total, *scanlib.grad(total, given)])

@@ -1,4 +1,7 @@
-"""Recurrent networks: Elman, LSTM and GRU at several (batch, hidden) sizes, float32, the trace of h kept."""
+"""Recurrent networks: Elman, LSTM and GRU at several (batch, hidden) sizes, float32.
+
+Forwards, the trace of h is kept; with gradient, the loss is the sum of h² over all steps.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from . import limit, systems
-from .workload import Arrays, Contender, Run, Targets, Workload
+from . import limit, networks_onnx, networks_torch, systems
+from .workload import Arrays, Contender, Run, Slope, Targets, Workload
 
-# Gates per cell.
+# Gates per cell, and which of the inputs are differentiated: W, U, b.
 GATES = {"elman": 1, "lstm": 4, "gru": 3}
+WRT = (1, 2, 3)
 
 
 def inputs(cell: str, batch: int, hidden: int) -> Callable[[int], Arrays]:
@@ -65,17 +69,29 @@ def numpy_loop(cell: str) -> Run:
     return run
 
 
-def program(cell: str, scanlib: Any, T: Any) -> Run:
+def trace(cell: str, scanlib: Any, T: Any) -> tuple[list[Any], Any]:
+    """Inputs and the trace of h."""
+
     def step(x: Any, *given: Any) -> Any:
         *states, W, U, b = given
-        return list(STEPS[cell](T, T.nnet.sigmoid, T.dot(x, W) + b, *states, U))
+        return list(STEPS[cell](T, T.sigmoid, T.dot(x, W) + b, *states, U))
 
     x, (W, U, h0), b = T.ftensor3("x"), T.fmatrices("W", "U", "h"), T.fvector("b")
     states = [h0, T.zeros_like(h0)][: 1 + (cell == "lstm")]
     traces, _ = scanlib.scan(
         step, sequences=x, outputs_info=states, non_sequences=[W, U, b], name=cell, return_list=True
     )
-    return scanlib.function([x, W, U, b, h0], traces[0])
+    return [x, W, U, b, h0], traces[0]
+
+
+def forward_program(cell: str, scanlib: Any, T: Any) -> Run:
+    return scanlib.function(*trace(cell, scanlib, T))
+
+
+def gradient_program(cell: str, scanlib: Any, T: Any) -> Run:
+    given, h = trace(cell, scanlib, T)
+    loss = (h**2).sum()
+    return scanlib.function(given, [loss, *scanlib.grad(loss, [given[i] for i in WRT])])
 
 
 def with_jax(cell: str, hoisted: bool) -> Run:
@@ -93,40 +109,102 @@ def with_jax(cell: str, hoisted: bool) -> Run:
     return run
 
 
-def at_eigen_rate(cell: str) -> Callable[[limit.Library], Run]:
-    """As many multiplications as the loop needs, in products of the shape that Eigen likes best."""
+def loss_jax(cell: str, hoisted: bool) -> Run:
+    run = with_jax(cell, hoisted)
+    return lambda *inputs: (run(*inputs) ** 2).sum()
+
+
+def at_eigen_rate(products: int) -> Callable[[limit.Library], Run]:
+    """As many multiplications as `products` products per step, in the shape that Eigen likes best."""
 
     def make(library: limit.Library) -> Run:
         def run(x: Any, W: Any, U: Any, b: Any, h: Any) -> None:
-            library.products(x.size * (W.shape[1] + U.shape[1]), systems.cores())
+            library.products(products * x.size * U.shape[1], systems.cores())
 
         return run
 
     return make
 
 
-def workload(cell: str, batch: int, hidden: int, steps: int, targets: Targets) -> Workload:
-    contenders: list[Contender] = [*systems.scanlib(partial(program, cell))]
-    if batch >= 16:
-        contenders += systems.cpp("networks", at_eigen_rate(cell), "Eigen's rate", eigen=True)
-    contenders += systems.jax(lambda: with_jax(cell, hoisted=True), "product outside")
-    contenders += systems.jax(lambda: with_jax(cell, hoisted=False), "product inside")
-    contenders += systems.numpy_loop(numpy_loop(cell))
-    name, made = f"{cell} {batch}x{hidden}", inputs(cell, batch, hidden)
-    return Workload(name, steps, made, contenders, rtol=2e-4, targets=targets)
+def rate(batch: int, products: int) -> list[Contender]:
+    """Eigen's rate of products is a limit only where the products are products of matrices."""
+    if batch == 1:
+        return []
+    return systems.cpp("networks", at_eigen_rate(products), "Eigen's rate", eigen=True)
+
+
+NONE = Targets()
+
+
+def forward(cell: str, batch: int, hidden: int, steps: int, targets: Targets = NONE) -> Workload:
+    program = partial(forward_program, cell)
+    contenders = [
+        *systems.scanlib(program),
+        *rate(batch, products=2),
+        *systems.jax(lambda: with_jax(cell, hoisted=True), "product outside"),
+        *systems.jax(lambda: with_jax(cell, hoisted=False), "product inside"),
+        *networks_torch.forward(cell),
+        *networks_onnx.forward(cell),
+        *(systems.pytensor(program) if (cell, batch) == ("elman", 1) else []),
+        *systems.numpy_loop(numpy_loop(cell)),
+    ]
+    made = inputs(cell, batch, hidden)
+    return Workload(f"{cell} {batch}x{hidden}", steps, made, contenders, rtol=2e-4, targets=targets)
+
+
+def gradient(cell: str, batch: int, hidden: int, steps: int, targets: Targets = NONE) -> Workload:
+    program, loop = partial(gradient_program, cell), numpy_loop(cell)
+    contenders = [
+        *systems.scanlib(program),
+        # Forwards x W and h U; backwards dz Uᵀ, hᵀ dz and xᵀ dz.
+        *rate(batch, products=5),
+        *systems.jax_gradient(lambda: loss_jax(cell, hoisted=True), WRT, "product outside"),
+        *systems.jax_gradient(lambda: loss_jax(cell, hoisted=False), WRT, "product inside"),
+        *networks_torch.gradient(cell),
+        *(systems.pytensor(program) if (cell, batch) == ("elman", 1) else []),
+    ]
+    return Workload(
+        f"{cell} {batch}x{hidden} value+grad",
+        steps,
+        inputs(cell, batch, hidden),
+        contenders,
+        rtol=5e-4,
+        targets=targets,
+        slope=Slope(lambda *given: (loop(*given) ** 2).sum(), WRT, rtol=2e-4),
+    )
+
+
+def against_jax(peer: float, *others: str, limit: float | None = None) -> Targets:
+    return Targets(peer=peer, limit=limit, of=("jax", *others))
 
 
 WORKLOADS = (
-    workload("elman", 1, 64, 2000, Targets(peer=0.5)),
-    workload("elman", 1, 256, 1000, Targets(peer=0.65)),
-    workload("elman", 32, 256, 500, Targets(peer=1.0, limit=1 / 0.75)),
-    workload("elman", 64, 512, 100, Targets(peer=0.95, limit=1 / 0.8)),
-    workload("lstm", 1, 128, 1000, Targets(peer=0.6)),
-    workload("lstm", 16, 128, 200, Targets(peer=0.6)),
-    workload("lstm", 32, 256, 100, Targets(peer=0.6)),
-    workload("lstm", 64, 512, 30, Targets()),
-    workload("gru", 1, 64, 2000, Targets()),
-    workload("gru", 1, 256, 1000, Targets()),
-    workload("gru", 32, 256, 100, Targets()),
-    workload("gru", 64, 512, 30, Targets()),
+    forward("elman", 1, 64, 2000, against_jax(0.5)),
+    forward("elman", 1, 256, 1000, against_jax(0.65, "onnxruntime")),
+    forward("elman", 32, 256, 200, against_jax(1.0, "onnxruntime", limit=1 / 0.75)),
+    forward("elman", 64, 512, 100, against_jax(0.95, limit=1 / 0.8)),
+    forward("lstm", 1, 64, 1000),
+    forward("lstm", 1, 128, 1000, against_jax(0.6)),
+    forward("lstm", 1, 256, 500),
+    forward("lstm", 16, 128, 200, against_jax(0.6)),
+    forward("lstm", 32, 256, 100, against_jax(0.6)),
+    forward("lstm", 64, 512, 30),
+    forward("gru", 1, 64, 2000),
+    forward("gru", 1, 256, 1000),
+    forward("gru", 32, 256, 100),
+    forward("gru", 64, 512, 30),
+    gradient("elman", 1, 64, 2000, against_jax(0.5)),
+    gradient("elman", 1, 256, 500, against_jax(0.5)),
+    gradient("elman", 32, 256, 200, against_jax(0.5)),
+    gradient("elman", 64, 512, 50, against_jax(0.8)),
+    gradient("lstm", 1, 64, 1000),
+    gradient("lstm", 1, 128, 500, against_jax(0.5)),
+    gradient("lstm", 1, 256, 200),
+    gradient("lstm", 16, 128, 100, against_jax(0.5)),
+    gradient("lstm", 32, 256, 50, against_jax(0.5)),
+    gradient("lstm", 64, 512, 20),
+    gradient("gru", 1, 64, 1000),
+    gradient("gru", 1, 256, 200),
+    gradient("gru", 32, 256, 50),
+    gradient("gru", 64, 512, 20),
 )

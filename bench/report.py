@@ -30,7 +30,9 @@ class Ratio:
 
     @property
     def text(self) -> str:
-        outcome = "" if self.target is None else f"   target {self.target:.2f}  {'met' if self.met else 'NOT MET'}"
+        outcome = (
+            "" if self.target is None else f"   target {self.target:.2f}  {'met' if self.met else 'NOT MET'}"
+        )
         return f"scanlib ÷ {self.label} ({self.to}): {self.value:.2f}{outcome}"
 
 

@@ -32,7 +32,9 @@ def inputs(days: int) -> Arrays:
     return (*counts, *start[0], beta, gamma, delta)
 
 
-def step(binomial: Callable[[Any, Any, Any], Any], c: Any, d: Any, s: Any, e: Any, i: Any, *rates: Any) -> Any:
+def step(
+    binomial: Callable[[Any, Any, Any], Any], c: Any, d: Any, s: Any, e: Any, i: Any, *rates: Any
+) -> Any:
     """(s, e, i, log-likelihood of this day's counts c and d) from the day before."""
     beta, gamma, delta = rates
     exposed = beta * s * i / PEOPLE

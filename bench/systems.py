@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from . import limit
-from .workload import Arrays, Contender, Run
+from .workload import Arrays, Contender, Run, same
 
 Make = Callable[[], Run]
 # A program in Theano's language: it gets the library and its `tensor`.
@@ -142,23 +142,26 @@ def numba(function: Run, way: str = "", helpers: Sequence[Run] = ()) -> list[Con
     return [Contender("numba", compiled, way)] if find_spec("numba") else []
 
 
-def torch(make: Make, way: str, load: Callable[[Arrays], Arrays], part: float = 1.0) -> list[Contender]:
-    """`load` makes tensors of the inputs; results are tensors."""
-
-    def read(result: Any) -> Any:
-        results = result if isinstance(result, (list, tuple)) else [result]
-        return [r.detach().numpy() for r in results]
-
+def torch(
+    make: Make,
+    way: str,
+    load: Callable[[Arrays], Arrays],
+    read: Callable[[Any], Any] = same,
+    part: float = 1.0,
+) -> list[Contender]:
+    """`load` makes tensors of the inputs."""
     return [Contender("torch", make, way, load, read=read, part=part)] if find_spec("torch") else []
 
 
-def onnx_session(text: str) -> Any:
-    """A session of the model that is written in ONNX's language."""
+def onnx_session(text: str, **constants: np.ndarray) -> Any:
+    """A session of the model that is written in ONNX's language; constants are named there, but not declared."""
+    import onnx.numpy_helper
     import onnx.parser
     import onnxruntime
 
-    model = onnx.parser.parse_model(text).SerializeToString()
-    return onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    model = onnx.parser.parse_model(text)
+    model.graph.initializer.extend(onnx.numpy_helper.from_array(x, name) for name, x in constants.items())
+    return onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
 
 
 def onnxruntime(make: Make, way: str, part: float = 1.0) -> list[Contender]:
