@@ -18,7 +18,7 @@ from .region import Region, itemsize
 from .scan_body import Body
 
 # Bytes of one value that a group of lanes holds in registers: eight registers of 32 bytes hide the latency of an
-# arithmetic operation; bodies with more values to hold, or with math functions, have fewer registers to spare.
+# arithmetic operation; bodies with more values to hold have fewer registers to spare.
 WIDE, MEDIUM, NARROW, VECTOR = 256, 128, 64, 32
 # Up to so many values a wide group, up to so many a medium one.
 FEW_VALUES, SOME_VALUES = 12, 24
@@ -187,9 +187,10 @@ class LaneBody(Body):
     def _widths(self, values: Sequence[Expr]) -> tuple[int, ...]:
         size = max(itemsize(v.dtype) for v in values)
         count = sum(1 for e in _all(values) if not self.lane.reads.isdisjoint(e.reads))
-        simple = not any(_is_math(e) for e in _all(values))
-        group = WIDE if simple and count <= FEW_VALUES else MEDIUM if count <= SOME_VALUES else NARROW
-        return group // size, VECTOR // size, 1
+        group = WIDE if count <= FEW_VALUES else MEDIUM if count <= SOME_VALUES else NARROW
+        # A group of a single vector waits for each result: what is left over is one half group at first.
+        widths = {group // size, group // 2 // size, VECTOR // size, 1}
+        return tuple(sorted(widths, reverse=True))
 
     def _block_length(self) -> None:
         if self.prologue.row_bytes or self.epilogue.row_bytes:

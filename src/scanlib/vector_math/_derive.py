@@ -179,15 +179,6 @@ FITS = (
         "(cos(t) - 1 + t**2/2) / t**4 in t**2",
     ),
     Fit(
-        "TANH",
-        in_square(lambda t: (mp.tanh(t) / t - 1) / t**2, -mp.mpf(1) / 3),
-        mp.mpf(0),
-        mp.mpf("0.36"),
-        52,
-        23,
-        "(tanh(t)/t - 1) / t**2 in t**2",
-    ),
-    Fit(
         "SINH",
         in_square(lambda t: (mp.sinh(t) / t - 1) / t**2, mp.mpf(1) / 6),
         mp.mpf(0),

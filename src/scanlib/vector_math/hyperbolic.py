@@ -6,7 +6,7 @@ import math
 
 from scanlib.vector_math import coefficients as c
 from scanlib.vector_math.builder import Body, Value
-from scanlib.vector_math.exponential import expm1_small, log1p_core, low, power_of_two, reduce_exp
+from scanlib.vector_math.exponential import LN2, expm1_small, log1p_core, low, magic, power_of_two, reduce_exp
 
 INF, NAN = math.inf, math.nan
 
@@ -17,13 +17,18 @@ def odd_series(b: Body, x: Value, square: Value, coefficients: tuple[float, ...]
 
 
 def tanh(b: Body, x: Value) -> Value:
-    """A series up to 0.6, where 1 - 2/(e**(2|x|) + 1) would cancel; both are computed, no branch."""
-    size = low(b, x.abs(), 20.0 if x.type.bits == 64 else 10.0)
-    rounded, r = reduce_exp(b, size + size)
+    """t / (t + 2), t = e**(2|x|) - 1: nothing cancels.
+
+    What the one-step reduction of 2|x| loses grows with |x|, but the quotient flattens faster.
+    """
+    type = x.type
+    size = low(b, x.abs(), 20.0 if type.bits == 64 else 10.0)
+    twice = size + size
+    rounded = b.mul_add(twice, 1 / LN2, magic(type))
     power = power_of_two(rounded, 0)
-    far = 1.0 - 2.0 / b.mul_add(expm1_small(b, r), power, power + 1.0)
-    near = odd_series(b, size, size * size, c.TANH[x.type.bits])
-    return size.lt(0.6).where(near, far).copysign(x)
+    r = b.mul_add(rounded - magic(type), -LN2, twice)
+    t = b.mul_add(expm1_small(b, r), power, power - 1.0)
+    return (t / (t + 2.0)).copysign(x)
 
 
 def quarter_exp(b: Body, size: Value) -> Value:

@@ -72,7 +72,7 @@ BOUNDS: tuple[tuple[Writer, int, float, float, str], ...] = (
     (exponential.logaddexp, 2, 2.0, 2.0, "the larger argument"),
     (hyperbolic.sinh, 1, 2.0, 2.0, ""),
     (hyperbolic.cosh, 1, 2.0, 2.0, ""),
-    (hyperbolic.tanh, 1, 1.5, 1.5, ""),
+    (hyperbolic.tanh, 1, 3.0, 3.0, ""),
     (hyperbolic.arcsinh, 1, 1.5, 1.5, ""),
     (hyperbolic.arccosh, 1, 2.0, 2.0, ""),
     (hyperbolic.arctanh, 1, 1.0, 1.0, ""),
