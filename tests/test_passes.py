@@ -14,7 +14,9 @@ import scanlib
 import scanlib.tensor as T
 from scanlib.errors import UserError
 from scanlib.graph import FunctionGraph, Variable, toposort
+from scanlib.ops.index_rules import At, Span
 from scanlib.passes import NAMES, optimise
+from scanlib.passes.compose import compose
 from scanlib.reference import evaluate
 
 WIDTH = 3  # of the rows of vector-valued states
@@ -97,7 +99,35 @@ def reads(trace: Variable, draw: Any, length: Variable | None) -> Variable:
         lambda: ((trace - 0.5) ** 2).sum(0),
         lambda: (trace * T.exp(trace)).mean(),
         lambda: T.concatenate([trace[-1:], trace[-k:]]),
+        lambda: trace[::j][-k:],
+        lambda: trace[j::k][-1],
+        lambda: trace[j:][-k:],
+        lambda: trace[:-j][-k:],
+        lambda: trace[j:-k][::2][-2:],
+        lambda: trace[-k:][::j][-1],
+        lambda: trace[[-1, -k]],
+        lambda: trace.reshape((trace.shape[0], 1, -1))[-k:],
+        lambda: T.stack([trace, trace * 2])[:, -1],
+        lambda: T.concatenate([trace[:1] * 0, trace])[-k:],
+        lambda: T.concatenate([T.zeros_like(trace)[:1], trace])[-k:],
+        lambda: trace[j:].sum(0),
+        lambda: trace[:-j].mean(),
+        lambda: trace[-k:-j].sum(0),
+        lambda: trace[j::2].prod(0),
+        lambda: (trace[j:] ** 2).sum(),
+        lambda: trace[j:].max(0),
+        lambda: T.sqrt((trace**2).sum(tuple(range(1, trace.ndim))) + 1).sum(),
     ]
+    if trace.ndim == 2:
+        choices += [
+            lambda: trace[:, 1],
+            lambda: trace[:, 0].sum(),
+            lambda: trace.sum(1),
+            lambda: T.dot(trace, T.constant(np.arange(float(WIDTH)))).max(),
+            lambda: T.dot(T.ones_like(trace[:, 0]), trace),
+            lambda: T.dot(trace.T, T.exp(trace[:, 0])),
+            lambda: T.nnet.softmax(trace)[:, 0].sum(),
+        ]
     if length is not None:
         choices += [
             lambda: trace[length - 1],
@@ -105,6 +135,8 @@ def reads(trace: Variable, draw: Any, length: Variable | None) -> Variable:
             lambda: trace[length - k :],
             lambda: trace[T.maximum(length - k, 0) : length],
             lambda: trace[length - k : length - j],
+            lambda: trace[: length - j][-k:],
+            lambda: trace[length - k :].sum(0),
         ]
     return draw(st.sampled_from(choices))()
 
@@ -275,3 +307,28 @@ def test_chosen_passes() -> None:
     assert [n.op.name for n in toposort(optimised.outputs)] == ["mul"]
     with pytest.raises(UserError, match="no pass"):
         optimise(graph, only={"nothing"})
+
+
+NUMBERS = (None, 0, 1, 2, -1, -2, -3)
+ENTRIES = [Span(a, b, s) for a in NUMBERS for b in NUMBERS for s in (None, 2, -1)]
+
+
+def test_composed_slices() -> None:
+    """A slice of a slice as one slice, of arrays of every length."""
+
+    def read(x: np.ndarray, e: At | Span) -> Any:
+        if isinstance(e, Span):
+            return x[e.start : e.stop : e.step].tolist()
+        assert isinstance(e.index, int)
+        return x[e.index] if -len(x) <= e.index < len(x) else "outside"
+
+    composed = 0
+    for inner in ENTRIES:
+        for outer in [*ENTRIES, *(At(i) for i in (0, 1, -1, -2))]:
+            made = compose((inner,), (outer,))
+            if made is None:
+                continue
+            composed += 1
+            for x in map(np.arange, range(7)):
+                assert read(x, made[0]) == read(x[inner.start : inner.stop : inner.step], outer)
+    assert composed > 1000

@@ -144,7 +144,9 @@ def test_mismatch_known_now_names_both_variables() -> None:
         T.batched_dot(T.tensor4("v"), T.matrix())
 
 
-@pytest.mark.parametrize("shapes", [((2, 3), (4, 5)), ((20, 30), (40, 50)), ((3,), (4,)), ((3,), (40, 5))])
+@pytest.mark.parametrize(
+    "shapes", [((2, 3), (4, 5)), ((20, 30), (40, 50)), ((3,), (4,)), ((1,), (4,)), ((3,), (40, 5))]
+)
 def test_mismatch_when_running_names_both_variables(shapes, mode: str) -> None:
     a, b = np.ones(shapes[0]), np.ones(shapes[1])
     x, y = variable(a, "a"), variable(b, "b")

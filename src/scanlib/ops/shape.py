@@ -271,14 +271,17 @@ unbroadcast_op: Op = Op(
 )
 
 
-# specify_shape(x, *lengths; axes): x itself, checked to be that long along those axes.
+# specify_shape(x, *lengths; axes, beside): x itself, checked to be that long along those axes, or as long as
+# what messages call `beside`.
 
 
 def _specify_infer(ctx: Inference) -> Sequence[tuple[str, Shape]]:
     shape = list(ctx.shape(0))
     for k, axis in enumerate(ctx.params["axes"]):
         length = ctx.value(1 + k)
-        message = f"axis {axis} of '{ctx.name(0)}' must be {{1}} long, but it is {{0}} long"
+        beside = ctx.params.get("beside")
+        reason = f", as '{beside}' is" if beside else ""
+        message = f"axis {axis} of '{ctx.name(0)}' must be {{1}} long{reason}, but it is {{0}} long"
         ctx.require("eq", shape[axis], length, message)
         shape[axis] = merge(shape[axis], length)
     return [(ctx.dtype(0), tuple(shape))]

@@ -35,6 +35,10 @@ def _compose(a: Span, b: Entry) -> Entry | None:
         return _of_reversed(0 if start is None else -1 - start, -step, b)
     if step != 1:
         return None
+    if (start or 0) >= 0 and (stop is None or stop < 0) and isinstance(b, Span):
+        made = _of_middle(start or 0, stop, b)
+        if made is not None:
+            return made
     if stop is None and start is not None:
         return _of_tail(start, b) if start >= 0 else _of_last(-start, b)
     if start is None and stop is not None:
@@ -59,6 +63,16 @@ def _parts(b: Span) -> tuple[int | None, int | None, int]:
 
 def _span(start: int | None, stop: int | None, step: int) -> Span:
     return Span(start, stop, None if step == 1 else step)
+
+
+def _of_middle(a: int, end: int | None, b: Span) -> Entry | None:
+    """x[a:end][b], for a ≥ 0 and an end that counts from behind: numbers from the front move on by a, those
+    from behind back by -end."""
+    start, stop, step = _parts(b)
+    start = 0 if start is None else start
+    if step < 0 or start < 0 or (stop is not None and stop >= 0):
+        return None
+    return _span(a + start, end if stop is None else stop + (end or 0), step)
 
 
 def _of_tail(a: int, b: Entry) -> Entry | None:

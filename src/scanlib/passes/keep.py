@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ..graph import Apply, FunctionGraph, Variable
+from ..graph import Apply, Constant, FunctionGraph, Variable
 from ..ops.history import history, pad_start
-from ..ops.indexing import subtensor
+from ..ops.indexing import gather, subtensor
 from ..ops.scan_op import scan_op, spec_of
+from ..ops.shape import concatenate
 from . import build
-from .reads import End, EndRead, end_read, renumbered, shortened_entry
+from .reads import End, EndRead, Shortened, TailRead, end_read, renumbered, tail_read
 from .rewrite import everywhere, is_scan, readers, rewrite_by_origin
 
 
@@ -21,7 +22,7 @@ class _Reader:
     scan: Apply
     index: int
     lead: int
-    read: EndRead
+    read: EndRead | TailRead
 
 
 class _Analysis:
@@ -69,24 +70,48 @@ class _Analysis:
         asked = build.asked_shape(reader)
         if asked is not None:
             return None if asked[1] == 0 else 0
-        others = [u for u in reader.inputs[1:] if u is v]
-        if reader.op is history and reader.inputs[1] is v and reader.inputs[0] is not v:
-            first = reader.inputs[0].type.shape[0]
-            if first is None:
+        if reader.op in (history, concatenate):
+            before = _before(reader, v)
+            if before is None:
                 return None
-            return self._depth(scan, k, reader.output, End(end.steps, end.lead + first), found)
-        if reader.inputs[0] is not v or others:
+            return self._depth(scan, k, reader.output, End(end.steps, end.lead + before), found)
+        if reader.inputs[0] is not v or any(u is v for u in reader.inputs[1:]):
             return None
+        if reader.op is gather:
+            return _deepest(reader)
         if reader.op is pad_start:
             number = build.number_of(reader.inputs[1])
             return None if number is None or number < 0 else number
         if reader.op is not subtensor:
             return None
-        read = end_read(reader.params["index"][0], reader.inputs, end)
-        if read is None:
+        entry = reader.params["index"][0]
+        read = end_read(entry, reader.inputs, end)
+        if read is not None:
+            found.append((reader, _Reader(scan, k, end.lead, read)))
+            return read.depth
+        tail = tail_read(entry, reader.inputs, end)
+        if tail is None:
             return None
-        found.append((reader, _Reader(scan, k, end.lead, read)))
-        return read.depth
+        found.append((reader, _Reader(scan, k, end.lead, tail)))
+        depth = self._depth(scan, k, reader.output, End(None), found)
+        return None if depth is None else tail.depth(depth)
+
+
+def _before(reader: Apply, v: Variable) -> int | None:
+    """How many rows stand before those of `v`, the last operand; None when that is not known."""
+    *others, last = reader.inputs
+    lengths = [u.type.shape[0] for u in others]
+    if last is not v or any(u is v for u in others) or reader.params.get("axis", 0) != 0:
+        return None
+    return None if None in lengths else sum(n for n in lengths if n is not None)
+
+
+def _deepest(reader: Apply) -> int | None:
+    """How far back a gather reaches: positions that are counted from the end mean the same in what is kept."""
+    indices = reader.inputs[1]
+    if not isinstance(indices, Constant) or not indices.data.size or indices.data.max() >= 0:
+        return None
+    return int(-indices.data.min())
 
 
 def _keep(graph: FunctionGraph) -> FunctionGraph:
@@ -116,7 +141,7 @@ def _reread(node: Apply, reader: _Reader, scan: Apply) -> Variable:
     assert keep is not None
     steps = scan.outputs[-1] if spec.until else scan.inputs[0]
     numbers: list[Variable] = []
-    first = shortened_entry(reader.read, _limited(steps, keep), reader.lead, numbers)
+    first = Shortened(steps, _limited(steps, keep), reader.lead, numbers).entry(reader.read)
     rest = renumbered(node.params["index"][1:], node.inputs, numbers)
     return subtensor(node.inputs[0], *numbers, index=(first, *rest))
 

@@ -85,14 +85,14 @@ def _same_length(x: Variable, y: Variable) -> bool:
 
 @dataclass(frozen=True)
 class End:
-    """The end of what is read: its length, an int64 scalar, is `steps` + `lead`."""
+    """The end of what is read: its length, an int64 scalar, is `steps` + `lead`; unknown when `steps` is None."""
 
-    steps: Variable
+    steps: Variable | None
     lead: int = 0
 
     @property
     def number(self) -> int | None:
-        steps = build.number_of(self.steps)
+        steps = None if self.steps is None else build.number_of(self.steps)
         return None if steps is None else steps + self.lead
 
 
@@ -122,7 +122,7 @@ def _from_end(n: Number, inputs: tuple[Variable, ...], end: End) -> FromEnd | No
             return FromEnd(-n)
         total = end.number
         return FromEnd(total - n) if total is not None and n < total else None
-    if n is None:
+    if n is None or end.steps is None:
         return None
     v, clamped = inputs[n.input], False
     node = v.owner
@@ -183,32 +183,96 @@ def _beyond(n: Number, inputs: tuple[Variable, ...], end: End) -> bool:
     if isinstance(n, int):
         total = end.number
         return total is not None and n >= total
-    if n is None:
+    if n is None or end.steps is None:
         return False
     apart = difference(inputs[n.input], end.steps)
     return apart is not None and apart >= end.lead
 
 
-def shortened_entry(read: EndRead, limit: Variable, lead: int, numbers: list[Variable]) -> At | Span:
-    """The entry for the shorter array; symbolic numbers are appended to `numbers` (inputs 1, 2, …)."""
+@dataclass(frozen=True)
+class TailRead:
+    """A slice x[start:stop:step] forwards to a place near the end, of which in turn only the end is read."""
 
-    def number(n: FromEnd | None) -> Number:
-        if n is None:
-            return None
-        made = n.shortened(limit, lead)
-        if isinstance(made, int):
-            return made
-        constant = build.number_of(made)
-        if constant is not None:
+    start: Variable
+    stop: FromEnd | None
+    step: int
+
+    def depth(self, of_result: int) -> int:
+        """How far the last elements of the slice reach back."""
+        behind = 0 if self.stop is None else self.stop.distance
+        return of_result * self.step + behind if of_result else 0
+
+
+def tail_read(entry: At | Span, inputs: tuple[Variable, ...], end: End) -> TailRead | None:
+    """The read of a leading axis as one that keeps the order of the last elements."""
+    if isinstance(entry, At) or end.steps is None:
+        return None
+    step = 1 if entry.step is None else entry.step
+    if not isinstance(step, int) or step < 1:
+        return None
+    stop = _from_end(entry.stop, inputs, end)
+    if stop is None and entry.stop is not None and not _beyond(entry.stop, inputs, end):
+        return None
+    start = entry.start if entry.start is not None else 0
+    return TailRead(build.integer(start) if isinstance(start, int) else inputs[start.input], stop, step)
+
+
+class Shortened:
+    """Entries for the last `limit` of `steps` steps, after `lead` initial values.
+
+    Symbolic numbers are appended to `numbers` (inputs 1, 2, …).
+    """
+
+    def __init__(self, steps: Variable, limit: Variable, lead: int, numbers: list[Variable]) -> None:
+        self.steps = steps
+        self.limit = limit
+        self.lead = lead
+        self.numbers = numbers
+
+    def entry(self, read: EndRead | TailRead) -> At | Span:
+        if isinstance(read, TailRead):
+            return Span(self._number(self._start(read)), self._from_end(read.stop), _step(read.step))
+        start = self._from_end(read.start)
+        if read.single:
+            assert start is not None
+            return At(start)
+        return Span(start, self._from_end(read.stop), _step(read.step))
+
+    def _from_end(self, n: FromEnd | None) -> Number:
+        return None if n is None else self._number(n.shortened(self.limit, self.lead))
+
+    def _number(self, n: int | Variable) -> Number:
+        constant = n if isinstance(n, int) else build.number_of(n)
+        if constant is not None or isinstance(n, int):
             return constant
-        numbers.append(made)
-        return Ref(len(numbers))
+        self.numbers.append(n)
+        return Ref(len(self.numbers))
 
-    if read.single:
-        at = number(read.start)
-        assert at is not None
-        return At(at)
-    return Span(number(read.start), number(read.stop), None if read.step == 1 else read.step)
+    def _start(self, read: TailRead) -> Variable:
+        """The first position of the slice that is left; the positions keep their distances from the end."""
+        start = build.cast(read.start, "int64")
+        number = build.number_of(start)
+        if number is None or number < 0:
+            length = build.plus(self.steps, self.lead)
+            counted = build.maximum(build.total(length, start), build.integer(0))
+            start = counted if number is not None else _switch(start, counted)
+        moved = build.minus(build.total(start, self.limit), self.steps)
+        return build.maximum(moved, _remainder(moved, read.step))
+
+
+def _step(step: int) -> int | None:
+    return None if step == 1 else step
+
+
+def _switch(start: Variable, counted: Variable) -> Variable:
+    return elementwise.switch(elementwise.lt(start, build.integer(0)), counted, start)
+
+
+def _remainder(n: Variable, step: int) -> Variable:
+    if step == 1:
+        return build.integer(0)
+    number = build.number_of(n)
+    return elementwise.mod(n, build.integer(step)) if number is None else build.integer(number % step)
 
 
 def renumbered(index: Index, inputs: tuple[Variable, ...], numbers: list[Variable]) -> Index:

@@ -1,5 +1,7 @@
 """Reductions over time: sum, prod, max, min, all, any of a trace that nothing else reads become a state.
 
+So do sums, products, alls and anys of a slice of it: what is outside the slice counts as nothing.
+
 The elements are then added one step after the other, where NumPy adds in pairs: sums of floats may differ in
 the last bits.  Axes other than time are reduced after the loop, so that the loop stays elementwise.
 """
@@ -7,6 +9,7 @@ the last bits.  Axes other than time are reduced after the loop, so that the loo
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from ..graph import Apply, Constant, FunctionGraph, TensorType, Variable
 from ..ops.base import TABLE, Reduce
@@ -17,54 +20,95 @@ from .loop import Fed, Loop
 from .reads import is_bounded, last_row
 from .rewrite import everywhere, is_scan, readers, rewrite_by_origin
 from .shapes import Shapes
+from .windows import Window, counts, window_of
 
 
 def over_time(node: Apply | None) -> bool:
     return node is not None and isinstance(node.op.lower, Reduce) and 0 in node.params["axes"]
 
 
-def _candidates(graph: FunctionGraph) -> dict[int, tuple[Apply, list[Apply]]]:
-    """For every trace (by id) read by reductions, and otherwise only near its end: its scan, and they."""
+@dataclass(frozen=True)
+class _Reduction:
+    """A reduction over time of a trace, or of a window of it."""
+
+    node: Apply
+    trace: Variable
+    window: Window | None
+
+
+def sliced(reader: Apply | None, table: dict[int, list[Apply | None]]) -> list[Apply]:
+    """The reductions of a slice of a trace, if nothing else reads it and a loop can do them."""
+    window = window_of(reader)
+    if reader is None or window is None or is_bounded(reader, reader.inputs[0]):
+        return []  # a few last steps are better kept
+    node = reader.inputs[0].owner
+    if node is None or not is_scan(node) or (spec_of(node).until and not window.fixed()):
+        return []
+    read = table[id(reader.output)]
+    # An empty slice has no extremes, which is an error.
+    fits = all(r is not None and over_time(r) and r.op.name not in ("max", "min") for r in read)
+    return [r for r in read if r is not None] if fits else []
+
+
+def _reductions(trace: Variable, table: dict[int, list[Apply | None]]) -> list[_Reduction]:
+    """The reductions over time of a trace that is read, otherwise, only near its end."""
+    found: dict[int, _Reduction] = {}
+    for r in table[id(trace)]:
+        of_slice = sliced(r, table)
+        if r is not None and over_time(r):
+            found[id(r)] = _Reduction(r, trace, None)
+        elif of_slice:
+            found.update({id(u): _Reduction(u, trace, window_of(r)) for u in of_slice})
+        elif not is_bounded(r, trace):
+            return []
+    return list(found.values())
+
+
+def _candidates(graph: FunctionGraph) -> dict[int, tuple[Apply, list[_Reduction]]]:
+    """For every scan (by id) what is reduced of it."""
     table = readers(graph)
-    found: dict[int, tuple[Apply, list[Apply]]] = {}
-    for group in table.values():
-        for reader in group:
-            if reader is None or not over_time(reader):
-                continue
-            trace = reader.inputs[0]
-            node = trace.owner
-            if node is None or not is_scan(node) or id(trace) in found:
-                continue
-            spec = spec_of(node)
-            if trace.index >= len(spec.keep) or spec.keep[trace.index] is not None:
-                continue
-            read = table[id(trace)]
-            if all(r is not None and (over_time(r) or is_bounded(r, trace)) for r in read):
-                found[id(trace)] = (node, [r for r in read if over_time(r)])  # type: ignore[misc]
+    scans = {id(r): r for group in table.values() for r in group if r is not None and is_scan(r)}
+    found: dict[int, tuple[Apply, list[_Reduction]]] = {}
+    for node in scans.values():
+        made: list[_Reduction] = []
+        for trace, keep in zip(node.outputs, spec_of(node).keep):
+            if keep is None and id(trace) in table:
+                made += _reductions(trace, table)
+        if made:
+            found[id(node)] = (node, made)
     return found
 
 
-def _accumulator(loop: Loop, trace: Variable, reduction: Apply) -> Fed | None:
+def _accumulator(loop: Loop, asked: _Reduction) -> Fed | None:
     """The state that holds the reduction of the steps so far; None when its shape cannot be told."""
+    trace, reduction = asked.trace, asked.node
     rule = reduction.op.lower
     assert isinstance(rule, Reduce)
     dims = []
     for axis in range(1, trace.ndim):
         d = Shapes().dim(trace, axis)
-        asked = build.asked_shape(d.owner)
-        if asked is not None and asked[0] is trace:
+        of = build.asked_shape(d.owner)
+        if of is not None and of[0] is trace:
             return None
         dims.append(d)
     dtype = rule.accumulate(trace.dtype)
     start = Constant(build.array(rule.start(trace.dtype), dtype))
-    shape = (build.integer(1), *dims)
-    initial = TABLE["broadcast_to"](start, *shape)
+    shape: tuple[Variable, ...] = (build.integer(1), *dims)
     source = trace.index
     part = loop.states[source] if source < len(loop.states) else None
     value = part.next if part is not None else loop.mapped[source - len(loop.states)].value
+    if is_scan(value.owner):
+        # Only the reduction of an inner trace is carried on, so that the inner scan need not keep it.
+        rest = tuple(a - 1 for a in reduction.params["axes"] if a != 0)
+        value = reduction.op(value, axes=rest, keepdims=True) if rest else value
+        shape = tuple(build.integer(1) if a in reduction.params["axes"] else d for a, d in enumerate(shape))
     label = f"{reduction.op.name} of {loop.spec.labels[source]}"
+    initial = TABLE["broadcast_to"](start, *shape)
     before = Variable(TensorType(dtype, value.type.shape))
-    after = TABLE[rule.combine](before, build.cast(value, dtype))
+    value = build.cast(value, dtype)
+    if asked.window is not None:
+        value = TABLE["switch"](counts(loop, asked.window), value, start)
+    after = TABLE[rule.combine](before, value)
     return Fed((-1,), (before,), initial, after, None, label, None)
 
 
@@ -84,27 +128,20 @@ def _result(reduction: Apply, state: Fed, trace: Variable, steps: Variable) -> V
 
 
 def _reduce(graph: FunctionGraph) -> FunctionGraph:
-    candidates = _candidates(graph)
-    if not candidates:
-        return graph
-    by_scan: dict[int, tuple[Apply, list[tuple[Variable, Apply]]]] = {}
-    for node, reductions in candidates.values():
-        entry = by_scan.setdefault(id(node), (node, []))
-        entry[1].extend((r.inputs[0], r) for r in reductions)
     # One scan at a time: what another reads may be about to change.
-    for node, pairs in by_scan.values():
-        replacement = _with_accumulators(node, pairs)
+    for node, reductions in _candidates(graph).values():
+        replacement = _with_accumulators(node, reductions)
         if replacement:
             return _reduce(with_variables(graph, replacement))
     return graph
 
 
-def _with_accumulators(node: Apply, pairs: list[tuple[Variable, Apply]]) -> dict[int, Variable]:
+def _with_accumulators(node: Apply, reductions: list[_Reduction]) -> dict[int, Variable]:
     """New variables, by the id of the old ones: the reductions, and the outputs of the scan."""
     loop = Loop.open(node)
-    made: list[tuple[Apply, Fed]] = []
-    for trace, reduction in pairs:
-        state = _accumulator(loop, trace, reduction)
+    made: list[tuple[_Reduction, Fed]] = []
+    for reduction in reductions:
+        state = _accumulator(loop, reduction)
         if state is not None:
             made.append((reduction, state))
     if not made:
@@ -116,7 +153,8 @@ def _with_accumulators(node: Apply, pairs: list[tuple[Variable, Apply]]) -> dict
     assert new is not None
     replaced = {id(old): v for old, v in zip(node.outputs, outputs)}
     for k, (reduction, state) in enumerate(made):
-        replaced[id(reduction.output)] = _result(reduction, state, new.outputs[count + k], loop.steps)
+        result = _result(reduction.node, state, new.outputs[count + k], loop.steps)
+        replaced[id(reduction.node.output)] = result
     return replaced
 
 

@@ -27,7 +27,14 @@ Key = tuple[int, int]  # id of a variable, axis; axis -1 stands for the value of
 Needed = dict[Expr, tuple[Variable, int]]
 # Rows that use only the shape of one input: which one.
 SHAPE_ONLY = {"unbroadcast": 1, "spread": 1}
-_ROWS = {"udiv": "floor_divide", "urem": "mod", "select": "switch"}
+_ROWS = {
+    "index_add": "add",
+    "index_sub": "sub",
+    "index_mul": "mul",
+    "udiv": "floor_divide",
+    "urem": "mod",
+    "select": "switch",
+}
 
 
 class _Symbolic(Inference):
@@ -266,6 +273,11 @@ def _forward(graph: FunctionGraph) -> FunctionGraph:
             computed.update(id(v) for v in node.outputs)
         if node.op.name in SHAPE_ONLY or node.op is rows.shape:
             return _without_values(node, shapes, computed)
+        if node.op is rows.specify_shape:
+            x, *lengths = node.inputs
+            pairs = zip(node.params["axes"], lengths)
+            known = all(difference(shapes.dim(x, axis), length) == 0 for axis, length in pairs)
+            return (x,) if known else None
         asked = build.asked_shape(node)
         if asked is None:
             return None

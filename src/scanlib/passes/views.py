@@ -158,6 +158,8 @@ def _reshape(node: Apply) -> Made | None:
     x, shape = node.inputs[0], node.output.type.shape
     if None not in shape and x.type.shape == shape:
         return (x,)
+    if x.ndim == 1 and node.output.ndim == 1 and build.number_of(node.inputs[1]) == -1:
+        return (x,)
     inner = x.owner
     if inner is None or inner.op is not rows.reshape:
         return None
@@ -249,6 +251,10 @@ class _Lift:
             return self._pointwise(node, inner)
         if isinstance(inner.op.lower, Reduce):
             return self._reduction(node, inner)
+        if inner.op is rows.reshape:
+            return self._reshape(node, inner)
+        if inner.op in (rows.stack, rows.concatenate):
+            return _of_several(node, inner)
         return self._product(node, inner) if inner.op is contract and inner.output.ndim == 2 else None
 
     def _alone(self, computed: Variable) -> bool:
@@ -301,6 +307,21 @@ class _Lift:
         new_axes = tuple(left.index(a) for a in axes)
         return inner.op.apply([indexed(x, entries, node.inputs)], {**inner.params, "axes": new_axes}).outputs
 
+    def _reshape(self, node: Apply, inner: Apply) -> Made | None:
+        """Only along the leading axis, if it is as long before as after."""
+        first, *others = node.params["index"]
+        x, length, *rest = inner.inputs
+        if x.ndim == 0 or any(isinstance(e, At) or not e.whole for e in others):
+            return None
+        if build.number_of(length) == -1:
+            row, made = _size(x.type.shape[1:]), _size(inner.output.type.shape[1:])
+            if row is None or row != made or row == 0:
+                return None
+        elif difference(self.shapes.dim(x, 0), length) != 0:
+            return None
+        part = indexed(x, (first, *(Span(),) * (x.ndim - 1)), node.inputs)
+        return (rows.reshape(part, *([] if isinstance(first, At) else [build.length(part)]), *rest),)
+
     def _product(self, node: Apply, inner: Apply) -> Made | None:
         """Rows of a product of matrices are products of rows."""
         first, second = node.params["index"]
@@ -316,6 +337,38 @@ class _Lift:
         left, right = inner.inputs
         product = contract(indexed(left, (first, Span()), node.inputs), right)
         return (indexed(product, tuple(rest), node.inputs),)
+
+
+def _size(shape: Sequence[int | None]) -> int | None:
+    size = 1
+    for d in shape:
+        if d is None:
+            return None
+        size *= d
+    return size
+
+
+def _of_several(node: Apply, inner: Apply) -> Made | None:
+    """Index what is stacked or concatenated along another axis."""
+    index, axis, joins = node.params["index"], inner.params["axis"], inner.op is rows.concatenate
+    if isinstance(index[axis], At) or not index[axis].whole or (joins and not _same_but(inner, axis)):
+        return None
+    rest = index if joins else (*index[:axis], *index[axis + 1 :])
+    parts = [indexed(v, rest, node.inputs) for v in inner.inputs]
+    left = sum(isinstance(e, Span) for e in index[:axis])
+    return inner.op.apply(parts, {**inner.params, "axis": left}).outputs
+
+
+def _same_but(inner: Apply, axis: int) -> bool:
+    """Whether nothing but the lengths along `axis` may differ: no operand can be too short for an index."""
+    shapes = Shapes()
+    first, *others = inner.inputs
+    return all(
+        difference(shapes.dim(first, a), shapes.dim(v, a)) == 0
+        for v in others
+        for a in range(first.ndim)
+        if a != axis
+    )
 
 
 def _views(graph: FunctionGraph) -> FunctionGraph:

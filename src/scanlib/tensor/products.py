@@ -10,7 +10,7 @@ from ..graph import Variable, describe
 from ..ops import elementwise, reduction
 from ..ops.base import is_float, result_dtype
 from ..ops.product import contract
-from ..ops.shape import dim, dimshuffle, int_constant, reshape
+from ..ops.shape import dim, dimshuffle, int_constant, reshape, specify_shape
 from .reductions import normalize_axis
 from .types import as_operands
 
@@ -46,6 +46,12 @@ def matmul(x: Any, y: Any) -> Variable:
             raise UserTypeError(f"matmul: '{describe(v)}' is a scalar; use * to scale")
     if x.ndim == 1 and y.ndim == 1 and is_float(x.dtype):
         _require_equal(x, 0, y, 0, "dot")
+        if x.type.shape[0] is None or y.type.shape[0] is None:
+            # The length of what is computed is what the other one has to have.
+            if x.owner is None:
+                x = specify_shape(x, dim(y, 0), axes=(0,), beside=describe(y))
+            else:
+                y = specify_shape(y, dim(x, 0), axes=(0,), beside=describe(x))
         return reduction.sum(elementwise.mul(x, y), axes=(0,), keepdims=False)
     a = dimshuffle(x, order=("x", 0)) if x.ndim == 1 else x
     b = dimshuffle(y, order=(0, "x")) if y.ndim == 1 else y

@@ -1,0 +1,90 @@
+"""Windows: slices of the time axis, as the condition under which a step counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..graph import Apply, TensorType, Variable
+from ..ops import elementwise
+from ..ops.creation import arange
+from ..ops.index_rules import Ref, Span
+from ..ops.indexing import subtensor
+from . import build
+from .loop import Feed, Loop
+
+
+@dataclass(frozen=True)
+class Window:
+    """The steps start:stop:step of a trace; None stands for a number left out."""
+
+    start: int | Variable | None
+    stop: int | Variable | None
+    step: int
+
+    def fixed(self) -> bool:
+        """Whether the same steps are meant however many there are."""
+        numbers = (self.start, self.stop)
+        return all(n is None or (isinstance(n, int) and n >= 0) for n in numbers)
+
+    def entry(self, numbers: list[Variable]) -> Span:
+        """The entry of an index; symbolic numbers are appended to `numbers` (inputs 1, 2, …)."""
+
+        def number(n: int | Variable | None) -> int | Ref | None:
+            if not isinstance(n, Variable):
+                return n
+            numbers.append(n)
+            return Ref(len(numbers))
+
+        return Span(number(self.start), number(self.stop), None if self.step == 1 else self.step)
+
+    def of(self, trace: Variable) -> Variable:
+        numbers: list[Variable] = []
+        entry = self.entry(numbers)
+        return subtensor(trace, *numbers, index=(entry, *(Span(),) * (trace.ndim - 1)))
+
+
+def window_of(node: Apply | None) -> Window | None:
+    """The window when the node is a slice, forwards, of the leading axis alone."""
+    if node is None or node.op is not subtensor:
+        return None
+    first, *rest = node.params["index"]
+    if not isinstance(first, Span) or any(e != Span() for e in rest):
+        return None
+    step = 1 if first.step is None else first.step
+    if not isinstance(step, int) or step < 1:
+        return None
+    start, stop = (node.inputs[n.input] if isinstance(n, Ref) else n for n in (first.start, first.stop))
+    return Window(start, stop, step)
+
+
+def _position(n: int | Variable, steps: Variable) -> Variable:
+    """A number of a slice as a position from the front, 0 or more."""
+    v = build.integer(n) if isinstance(n, int) else build.cast(n, "int64")
+    number = build.number_of(v)
+    if number is not None and number >= 0:
+        return v
+    counted = build.maximum(build.total(steps, v), build.integer(0))
+    if number is not None:
+        return counted
+    return elementwise.switch(elementwise.lt(v, build.integer(0)), counted, v)
+
+
+def _inside(loop: Loop, operand: Variable) -> Variable:
+    step = Variable(TensorType("int64", ()))
+    loop.non_sequences.append(Feed(step, operand))
+    return step
+
+
+def counts(loop: Loop, window: Window) -> Variable:
+    """Whether a step of `loop` is in the window, a bool of its step graph."""
+    now = Variable(TensorType("int64", ()))
+    loop.sequences.append(Feed(now, arange(build.integer(0), loop.steps, build.integer(1), dtype="int64")))
+    start = _inside(loop, _position(0 if window.start is None else window.start, loop.steps))
+    made = elementwise.ge(now, start)
+    if window.stop is not None:
+        stop = _inside(loop, _position(window.stop, loop.steps))
+        made = elementwise.logical_and(made, elementwise.lt(now, stop))
+    if window.step != 1:
+        left = elementwise.mod(elementwise.sub(now, start), build.integer(window.step))
+        made = elementwise.logical_and(made, elementwise.eq(left, build.integer(0)))
+    return made
