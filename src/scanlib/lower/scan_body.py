@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from .. import lowered
 from ..errors import InternalError
-from ..graph import Apply, Variable, describe
+from ..graph import Apply, Variable, describe, toposort
 from ..lowered import Assign, Expr, For, If, Int, Leave, SetDim, Statement, Store
-from ..ops.base import Affine, Reshape, Unbroadcast
+from ..ops.base import Affine, Contract, Reshape, Unbroadcast
 from ..ops.scan_op import operands_of, spec_of
 from ..plan import Instruction
 from .block import BlockRegion, NotBatched, rows_view
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 CACHE = 1 << 19
 # Steps of a block: as many as the cache holds, within these bounds.
 LONGEST_BLOCK = 4096
+# But so many that a product batched over them has this many rows (of its result, or to sum over): with fewer, reading
+# and writing its other matrices costs more than the cache saves.
+PRODUCT_ROWS = 256
 # Steps between two polls for an interrupt when every step walks through memory or a list of instructions.
 MEMORY_BLOCK = 64
 
@@ -108,12 +111,28 @@ class Body:
             for size in rows:
                 total = lowered.add(total, size)
             most = lowered.floordiv(lowered.add(CACHE, 0), lowered.maximum(total, 1))
+            for per_step in self._product_rows():
+                fewest = lowered.floordiv(
+                    lowered.add(per_step, PRODUCT_ROWS - 1), lowered.maximum(per_step, 1)
+                )
+                most = lowered.maximum(most, fewest)
             length = lowered.maximum(lowered.minimum(most, LONGEST_BLOCK), 1)
         if isinstance(length, int):
             self.parent.program.initial_dims[self.slots.block] = length
             return
         level = self.parent.data_level([length])
         self.parent.kernels.setdefault(level, []).append(SetDim(self.slots.block, length))
+
+    def _product_rows(self) -> list[Int]:
+        """Per product that is batched over a block, the rows that each step contributes."""
+        hoisted = toposort(self.parts.hoisted, self.spec.inputs)
+        summed = [product_of(t) for a in self.parts.accumulators for t in a.terms]
+        before = [
+            self.prologue.shape(node.inputs[0])[-2]
+            for node in hoisted
+            if isinstance(node.op.lower, Contract) and self.prologue.is_barrier(node)
+        ]
+        return before + [self.epilogue.shape(node.inputs[0])[-1] for node in summed if node is not None]
 
     # -- inputs ----------------------------------------------------------------------------------------
 
@@ -448,7 +467,5 @@ def resolve(region: Region, v: Variable) -> Variable:
 
 def product_of(term: Variable) -> Apply | None:
     """The matrix product that `term` is, if the epilogue can add it up in one large product per block."""
-    from ..ops.base import Contract
-
     node = term.owner
     return node if node is not None and isinstance(node.op.lower, Contract) and term.ndim == 2 else None
