@@ -6,20 +6,21 @@
 
 namespace scanlib {
 
-std::int64_t ring_slots(std::int64_t keep, std::int64_t depth) noexcept {
+std::int64_t ring_slots(std::int64_t keep, std::int64_t depth, bool in_place) noexcept {
   const std::int64_t reach = std::max(keep, depth);
-  return reach == 0 ? 0 : reach + 1;
+  return reach == 0 ? 0 : in_place ? 1 : reach + 1;
 }
 
-std::int64_t storage_slots(std::int64_t keep, std::int64_t depth, std::int64_t initial,
-                           std::int64_t steps) noexcept {
-  return keep == keep_all ? initial + steps : ring_slots(keep, depth);
+std::int64_t storage_slots(std::int64_t keep, std::int64_t depth, std::int64_t initial, std::int64_t steps,
+                           bool in_place) noexcept {
+  return keep == keep_all ? initial + steps : ring_slots(keep, depth, in_place);
 }
 
 bool allocate_storages(const Loop& loop, std::int64_t steps, Workspace& workspace) noexcept {
   for (const Storage& storage : loop.storages) {
     if (storage.keep == 0 && storage.depth == 0) continue;
-    const std::int64_t slots = storage_slots(storage.keep, storage.depth, storage.initial_slots, steps);
+    const std::int64_t slots =
+        storage_slots(storage.keep, storage.depth, storage.initial_slots, steps, storage.in_place);
     const std::int64_t slot_bytes = workspace.dim(storage.slot_bytes_slot);
     std::int64_t bytes = 0;
     if (__builtin_mul_overflow(slots, slot_bytes, &bytes)) {

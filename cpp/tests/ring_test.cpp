@@ -13,6 +13,7 @@ TEST(ring, sizes) {
   CHECK(ring_slots(1, 1) == 2);
   CHECK(ring_slots(0, 3) == 4);
   CHECK(ring_slots(5, 3) == 6);
+  CHECK(ring_slots(1, 1, true) == 1);
   CHECK(storage_slots(keep_all, 2, 2, 10) == 12);
   CHECK(storage_slots(3, 2, 2, 10) == 4);
 }

@@ -107,6 +107,7 @@ cdef extern from "scanlib/plan.hpp" namespace "scanlib" nogil:
         int64_t initial_slots
         int64_t depth
         int64_t keep
+        bint in_place
 
     cdef cppclass CLoop "scanlib::Loop":
         string name
@@ -226,7 +227,7 @@ cdef extern from "scanlib/memory.hpp" namespace "scanlib" nogil:
 
 
 cdef extern from "scanlib/ring.hpp" namespace "scanlib" nogil:
-    int64_t c_ring_slots "scanlib::ring_slots"(int64_t keep, int64_t depth)
+    int64_t c_ring_slots "scanlib::ring_slots"(int64_t keep, int64_t depth, bint in_place)
 
 
 cdef extern from "scanlib/threads.hpp" namespace "scanlib" nogil:

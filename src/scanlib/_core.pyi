@@ -127,8 +127,11 @@ def get_threads() -> int:
 def set_threads(count: int) -> None:
     """Sets it; 0 stands for all cores this process may run on.  At most 256 are used."""
 
-def ring_slots(keep: int, depth: int) -> int:
-    """Slots of a ring that keeps the last `keep` steps and is read `depth` steps back; 0: nothing is stored."""
+def ring_slots(keep: int, depth: int, in_place: bool = False) -> int:
+    """Slots of a ring that keeps the last `keep` steps and is read `depth` steps back; 0: nothing is stored.
+
+    With `in_place` the one slot of a state of depth 1 that each step changes after it has read it.
+    """
 
 def library_kernels() -> list[str]:
     """Names of all library kernels."""

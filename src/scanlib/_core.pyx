@@ -292,10 +292,10 @@ def allocation_count():
     return c_allocation_count()
 
 
-def ring_slots(int64_t keep, int64_t depth):
+def ring_slots(int64_t keep, int64_t depth, bint in_place=False):
     if keep < 0 or depth < 0:
         raise internal_error("ring_slots takes no negative numbers")
-    return c_ring_slots(keep, depth)
+    return c_ring_slots(keep, depth, in_place)
 
 
 def library_kernels():

@@ -45,6 +45,7 @@ cdef CLoop read_loop(object record) except *:
     for row in record.storages:
         storage.buffer = row.buffer
         storage.slot_bytes_slot = row.slot_bytes_slot
+        storage.in_place = row.in_place
         storage.initial_slots = row.initial_slots
         storage.depth = row.depth
         storage.keep = row.keep

@@ -37,7 +37,8 @@ class OutputExplanation:
     """What a scan stores of one output.
 
     keep      None: the whole trace; k: its last k steps; 0: nothing is read after the loop
-    storage   "trace"; "ring" of several slots; "last" (the newest value, and the one it is made of); "none"
+    storage   "trace"; "ring" of several slots; "last" (the newest value, and the one it is made of); "in place"
+              (one slot, of which each step changes a part); "none"
     part      where it is computed: "recurrence", "epilogue", or "accumulated" (a sum, by the epilogue)
     slots     None where it depends on a number of steps that is not known; `bytes` likewise
     """
@@ -288,6 +289,8 @@ def _outputs(
 
 def _storage_kind(s: Storage) -> str:
     reach = max(s.keep, s.depth)
+    if s.in_place:
+        return "in place"
     return "trace" if s.keep < 0 else "none" if reach == 0 else "last" if reach == 1 else "ring"
 
 

@@ -106,6 +106,7 @@ class Storage:
     One slot of the ring takes dims[slot_bytes_slot] bytes.  `initial_slots` slots are filled by `Loop.start`
     before step 0; `depth` is the deepest tap read back (0 for a mapped output); `keep` is -1 for the whole trace,
     k for the last k steps, 0 for nothing.
+    With `in_place` there is one slot, which each step changes after it has read it (depth 1, keep 0 or 1).
     """
 
     buffer: int
@@ -113,6 +114,7 @@ class Storage:
     initial_slots: int
     depth: int
     keep: int
+    in_place: bool = False
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ def storage_slots(s: Storage, steps: int | None) -> int | None:
 
     if s.keep == KEEP_ALL:
         return None if steps is None else s.initial_slots + steps
-    return ring_slots(s.keep, s.depth)
+    return ring_slots(s.keep, s.depth, s.in_place)
 
 
 class DryRun:

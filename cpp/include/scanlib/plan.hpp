@@ -62,6 +62,7 @@ struct Storage {
   std::int64_t initial_slots = 0;
   std::int64_t depth = 0;
   std::int64_t keep = 0;
+  bool in_place = false;
 };
 
 struct Loop {

@@ -5,6 +5,8 @@
 // there, and writing step t overwrites step t - R, which nothing reads any more:
 //   R >= depth + 1   the slot written is never one that step t still reads,
 //   R >= keep + 1    the last `keep` values survive the last step.
+// A storage that is updated in place (depth 1, keep 0 or 1) has R = 1: the step has read the value of step t - 1
+// before it makes that of step t of it.
 // A storage of the whole trace has R = initial + steps, so the "mod R" never does anything.
 #pragma once
 
@@ -16,11 +18,11 @@ constexpr std::int64_t keep_all = -1;
 
 // Slots of a ring that keeps the last `keep` steps and is read `depth` steps back; 0 if nothing is stored.
 // The rule itself stands in storage.cpp and nowhere else.  keep >= 0, depth >= 0.
-std::int64_t ring_slots(std::int64_t keep, std::int64_t depth) noexcept;
+std::int64_t ring_slots(std::int64_t keep, std::int64_t depth, bool in_place = false) noexcept;
 
 // Slots of a storage, whole traces included.
-std::int64_t storage_slots(std::int64_t keep, std::int64_t depth, std::int64_t initial,
-                           std::int64_t steps) noexcept;
+std::int64_t storage_slots(std::int64_t keep, std::int64_t depth, std::int64_t initial, std::int64_t steps,
+                           bool in_place = false) noexcept;
 
 // The slot that holds the value of `step` (>= -initial) in a storage of `slots` (> 0) slots.
 constexpr std::int64_t ring_slot(std::int64_t step, std::int64_t initial, std::int64_t slots) noexcept {

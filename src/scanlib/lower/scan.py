@@ -19,7 +19,8 @@ from ..lowered import Int
 from ..ops.scan_op import ScanSpec, operands_of, spec_of
 from ..plan import Instruction, Loop, Storage
 from .block import NotBatched
-from .program import NotLanes, NotNative, View
+from .in_place import updates_of
+from .program import NotLanes, NotNative, View, fits_registers
 from .report import ScanReport
 from .scan_body import Body, LoopSlots
 
@@ -38,6 +39,7 @@ class ScanOutput:
     keep: int | None
     slots: int | None
     shape: tuple[Int, ...] | None = None
+    updates: tuple[Apply, ...] = ()  # of a state that is updated in place
 
     @property
     def row(self) -> Int:
@@ -111,9 +113,10 @@ def _output(region: Region, node: Apply, spec: ScanSpec, k: int) -> ScanOutput:
     dtype = node.outputs[k].dtype
     # Only the table entry: the core allocates storages, and decides how many slots they have.
     buffer = region.program.buffer(f"{spec.name}: {spec.labels[k]}", dtype)
-    slots = None if keep is None else ring_slots(keep, depth)
     shape = region.shape(node.inputs[1 + spec.sequences + k])[1:] if is_state else None
-    return ScanOutput(spec.labels[k], buffer, dtype, depth, keep, slots, shape)
+    updates = () if shape is None or fits_registers(shape) else tuple(updates_of(spec, k))
+    slots = None if keep is None else ring_slots(keep, depth, bool(updates))
+    return ScanOutput(spec.labels[k], buffer, dtype, depth, keep, slots, shape, updates)
 
 
 def _storage(region: Region, body: Region, o: ScanOutput) -> Storage:
@@ -128,7 +131,7 @@ def _storage(region: Region, body: Region, o: ScanOutput) -> Storage:
             "stacked; give it one shape for all steps (a mask times the value, for instance)"
         )
     size = region.slot(lowered.mul(o.row, itemsize(o.dtype)))
-    return Storage(o.buffer, size, o.depth, o.depth, -1 if o.keep is None else o.keep)
+    return Storage(o.buffer, size, o.depth, o.depth, -1 if o.keep is None else o.keep, bool(o.updates))
 
 
 def _report(region: Region, node: Apply, body: Body, reasons: dict[str, str]) -> ScanReport:
@@ -157,9 +160,10 @@ def _lower_body(
     from .lanes import LaneBody
 
     state = region.program.snapshot()
-    kind: type[Body] = LaneBody
-    native, batched = True, True
-    reasons: dict[str, str] = {}
+    in_place = [o.label for o in outputs if o.updates]
+    first: type[Body] = Body if in_place else LaneBody
+    reasons = {"lanes": f"'{in_place[0]}' is updated in place"} if in_place else {}
+    kind, native, batched = first, True, True
     while True:
         try:
             return kind(region, node, outputs, slots, native, batched), reasons
@@ -170,7 +174,7 @@ def _lower_body(
             kind, native = Body, False
             reasons["native"] = str(reason)
         except NotBatched as reason:
-            kind, native, batched = LaneBody, True, False
+            kind, native, batched = first, True, False
             reasons = {"batched": str(reason)}
         region.program.restore(state)
         for o, shape in zip(outputs, shapes):

@@ -15,6 +15,7 @@ from ..ops.scan_op import operands_of, spec_of
 from ..plan import Instruction
 from .block import BlockRegion, NotBatched, rows_view
 from .branch import agreed, settled
+from .in_place import append_last, lower_updates, operands
 from .partition import partition, whole
 from .program import View, fits_registers
 from .pull import is_identity
@@ -81,8 +82,7 @@ class Body:
         self._prologue()
         self._recurrence()
         self._epilogue()
-        if native:
-            self._wrap()
+        self._update_in_place()
         self._initial()
         self._block_length()
 
@@ -222,7 +222,9 @@ class Body:
             region.bind(v, view, view.shape)
         self._sinks(region, self.parts.recurrence)
         self._hand_over_sinks()
-        wanted = [spec.outputs[k] for k in self.parts.recurrence if self._stored(k)]
+        written = [k for k in self.parts.recurrence if self._stored(k)]
+        wanted = [spec.outputs[k] for k in written if not self.outputs[k].updates]
+        wanted += [v for k in written for v in operands(self.outputs[k].updates)]
         condition = spec.condition()
         wanted += [condition] if condition is not None else []
         wanted += [v for v in self.parts.handed_over if v.owner is not None]
@@ -317,7 +319,7 @@ class Body:
         """Tell the region where outputs must end up, so that they are computed there."""
         for k in positions:
             v, o = self.spec.outputs[k], self.outputs[k]
-            if k in self.registers or not self._stored(k) or v.owner is None:
+            if k in self.registers or not self._stored(k) or v.owner is None or o.updates:
                 continue
             # Batched kernels write rows at equal distances, which a ring does not have.
             if region is self.epilogue and o.slots is not None:
@@ -340,6 +342,8 @@ class Body:
                 continue
             v, o = self.spec.outputs[k], self.outputs[k]
             assert o.shape is not None
+            for node in o.updates:
+                self.region.infer(node)
             if v.dtype != o.dtype:
                 raise InternalError(f"state '{o.label}' is {o.dtype} but its step gives {v.dtype}")
             for axis, (a, b) in enumerate(zip(self.region.shape(v), o.shape)):
@@ -356,7 +360,7 @@ class Body:
                 continue
             if o.shape is None:
                 o.shape = settled(region, region.shape(v), f"'{o.label}'")
-            if k in self.registers:
+            if k in self.registers or o.updates:
                 continue
             target = o.slot_view(self.step)
             if region.sinks.get(id(v)) == target:
@@ -374,16 +378,25 @@ class Body:
         level = max(0, self.region.level(condition))
         self.region.kernels.setdefault(level, []).append(SetDim(self.slots.stop, stop))
 
+    def _update_in_place(self) -> None:
+        """The end of a step: what is updated in place changes when everything else has been computed."""
+        states = [(o, o.slot_view(self.step), o.updates) for o in self.outputs if o.updates]
+        self.updates = lower_updates(self.region, states)
+        if self.region.native:
+            self._wrap()
+        elif states:
+            append_last(self.region, self.updates)
+
     # -- native bodies ---------------------------------------------------------------------------------
 
     def _wrap(self) -> None:
         """Turn the statements of one step into a kernel that runs all steps of a block."""
         body = list(self.region.kernels.get(0, ()))
         condition = self.spec.condition()
-        if not body and not self.registers and condition is None:
+        if not body and not self.registers and not self.updates.statements and condition is None:
             return
-        names: list[str] = []
-        values: list[Expr] = []
+        names = list(self.updates.names)
+        values = list(self.updates.values)
         for j, positions in self.registers.items():
             fresh = self._elements(self.spec.outputs[j], len(positions[0]))
             if self.outputs[j].every_step:
@@ -402,6 +415,7 @@ class Body:
             end = lowered.register(last, "int64")
         if names:
             body.append(Assign(tuple(names), tuple(values)))
+        body += self.updates.statements
         if condition is not None:
             body.append(
                 If(lowered.register(stop, "bool"), [SetDim(self.slots.stop, lowered.add(self.step, 1))])

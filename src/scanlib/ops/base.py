@@ -245,6 +245,7 @@ class Op:
     forward    (apply, tangents of inputs) -> tangent per output, None where nothing flows
     lower      how kernels are generated
     connected  which inputs a gradient may flow to (floating inputs by default)
+    update     statements that make output 0 of input 0 where it lies, for rows that replace parts of it
     """
 
     name: str
@@ -253,6 +254,7 @@ class Op:
     lower: LoweringRule
     gradient: Gradient | None = None
     forward: Gradient | None = None
+    update: Callable[[Lowering], list[Statement]] | None = None
 
     def __post_init__(self) -> None:
         TABLE[self.name] = self

@@ -154,6 +154,30 @@ def _set_element(ctx: Lowering, index: tuple[Int, ...]) -> Expr:
     return lowered.select(holds, new, x)
 
 
+def _set_update(ctx: Lowering) -> list[Statement]:
+    """The region of x, element by element."""
+    places: list[Int | tuple[Int, Int]] = []  # a position, or (first, step)
+    extents: list[Int] = []
+    for axis, (entry, n) in enumerate(zip(ctx.params["index"], ctx.shape(0), strict=True)):
+        if isinstance(entry, At):
+            places.append(at(ctx, entry, axis))
+            continue
+        r = region(entry, n, ctx.value)
+        assert r.first is not None and r.step is not None and r.length is not None
+        places.append((r.first, r.step))
+        extents.append(r.length)
+
+    def write(index: tuple[Int, ...]) -> list[Statement]:
+        along = iter(index)
+        target = [
+            lowered.add(p[0], lowered.mul(p[1], next(along))) if isinstance(p, tuple) else p for p in places
+        ]
+        v = ctx.element(1, stretched_index(ctx.shape(1), index))
+        return [ctx.store(0, target, _added(ctx.output_element(0, target), v) if ctx.params["inc"] else v)]
+
+    return ctx.loop(extents, write)
+
+
 def _added(x: Expr, v: Expr) -> Expr:
     return lowered.expr("logical_or" if x.dtype == "bool" else "add", (x, v), x.dtype)
 
@@ -186,6 +210,7 @@ set_subtensor: Op = Op(
     Element(_set_element),
     _set_gradient,
     lambda node, tangents: _set_forward(set_subtensor, node, tangents),
+    update=_set_update,
 )
 
 
@@ -267,6 +292,11 @@ def _broadcast_dims(shapes: Sequence[Sequence[Int]]) -> list[Int]:
 
 
 def _scatter_statements(ctx: Lowering) -> list[Statement]:
+    copy = ctx.loop(ctx.shape(0), lambda index: [ctx.store(0, index, ctx.element(0, index))])
+    return copy + _scatter_update(ctx)
+
+
+def _scatter_update(ctx: Lowering) -> list[Statement]:
     count = len(ctx.params["axes"])
     width_shape = _broadcast_dims([ctx.shape(2 + k) for k in range(count)])
     width = len(width_shape)
@@ -277,8 +307,7 @@ def _scatter_statements(ctx: Lowering) -> list[Statement]:
         new = _added(ctx.output_element(0, target), v) if ctx.params["inc"] else v
         return [ctx.store(0, target, new)]
 
-    copy = ctx.loop(ctx.shape(0), lambda index: [ctx.store(0, index, ctx.element(0, index))])
-    return copy + ctx.loop([*width_shape, *ctx.shape(0)[count:]], write)
+    return ctx.loop([*width_shape, *ctx.shape(0)[count:]], write)
 
 
 def _scatter_gradient(node: Apply, cotangents: Cotangents) -> Gradients:
@@ -300,6 +329,7 @@ scatter: Op = Op(
     Stages(_scatter_statements),
     _scatter_gradient,
     lambda node, tangents: _set_forward(scatter, node, tangents),
+    update=_scatter_update,
 )
 
 
