@@ -435,13 +435,3 @@ def test_hoisting_from_a_step() -> None:
     outer, inner = specs(optimised(loop(True)))
     assert "exp" not in operations(outer) + operations(inner)
     assert "sin" in operations(inner)
-
-
-def test_products_with_one_left_operand() -> None:
-    trace, _ = scanlib.scan(lambda a, h: T.tanh(a + h @ W) * (h @ U.T), sequences=m, outputs_info=v0)
-    graph = FunctionGraph((m, v0, W, U), (trace,))
-    made = optimise(graph, only={"merge", "products"}, check_passes=True)
-    (spec,) = specs(made)
-    assert operations(spec).count("contract") == 1
-    values = {v: VALUES[v] for v in graph.inputs}
-    np.testing.assert_allclose(evaluate(made.outputs, values)[0], evaluate(graph.outputs, values)[0])

@@ -93,7 +93,7 @@ class Checker {
     const std::string what = "library kernel \"" + library.kernel + "\"";
     const LibraryKernel* kernel = find_library_kernel(library.kernel);
     require(kernel != nullptr, what + " does not exist");
-    require(library.operands.size() == kernel->operands, what + " takes another number of operands");
+    require(takes(*kernel, library.operands.size()), what + " takes another number of operands");
     require(library.parameters.size() == kernel->parameters, what + " takes another number of parameters");
     for (const Operand& operand : library.operands) check_operand(operand);
     library.function = kernel->function;

@@ -1,6 +1,7 @@
 // library_test.cpp: the library kernels without Python; tests/test_core.py compares them with NumPy in breadth.
 #include "scanlib/library.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <random>
 
@@ -74,6 +75,46 @@ TEST(library, matmul) {
       for (const std::int64_t n : {1, 5, 33}) CHECK(matmul_is_right(m, k, n));
     }
   }
+}
+
+// A product with a packed right operand, all at once and row by row.
+bool packed_matmul_is_right(std::int64_t m, std::int64_t k, std::int64_t n) {
+  constexpr std::int64_t width = packed_panel_bytes / sizeof(double);
+  Array<double> a({m, k}, DType::float64);
+  Array<double> b({k, n}, DType::float64);
+  Array<double> panels({(n + width - 1) / width, k, width}, DType::float64);
+  Array<double> wanted({m, n}, DType::float64);
+  Array<double> out({m, n}, DType::float64);
+  fill(a, 1);
+  fill(b, 2);
+  if (call("matmul", {a.tensor(), b.tensor(), wanted.tensor()}, {0}) != Status::ok) return false;
+  if (call("pack", {b.tensor(), panels.tensor()}) != Status::ok) return false;
+  if (call("matmul_packed", {a.tensor(), panels.tensor(), out.tensor()}, {0}) != Status::ok) return false;
+  for (std::size_t i = 0; i < out.data.size(); ++i) {
+    if (std::fabs(out.data[i] - wanted.data[i]) > 1e-12) return false;
+  }
+  for (std::int64_t row = 0; row < m; ++row) {
+    Array<double> one({1, n}, DType::float64);
+    Tensor left = a.tensor();
+    left.data = &a.data[static_cast<std::size_t>(row * k)];
+    const std::int64_t dims[] = {1, k};
+    left.dims = dims;
+    if (call("matmul_packed", {left, panels.tensor(), one.tensor()}, {0}) != Status::ok) return false;
+    if (!std::equal(one.data.begin(), one.data.end(), out.data.begin() + row * n)) return false;
+  }
+  return true;
+}
+
+TEST(library, packed_matmul) {
+  for (const std::int64_t m : {1, 2, 7, 9, 40}) {
+    for (const std::int64_t k : {1, 3, 50}) {
+      for (const std::int64_t n : {1, 16, 33, 150}) CHECK(packed_matmul_is_right(m, k, n));
+    }
+  }
+  Array<double> a({2, 3}, DType::float64);
+  Array<double> panels({1, 4, 16}, DType::float64);
+  Array<double> out({2, 5}, DType::float64);
+  CHECK(call("matmul_packed", {a.tensor(), panels.tensor(), out.tensor()}, {0}) == Status::shape_mismatch);
 }
 
 TEST(library, solve) {

@@ -53,6 +53,9 @@ cdef extern from "scanlib/library.hpp" namespace "scanlib" nogil:
         size_t parameters
         LibraryFunction function
 
+    bint takes(const LibraryKernel& kernel, size_t count)
+    const int packed_panel_bytes
+
     cdef cppclass LibrarySymbol:
         const char* name
         void* address

@@ -7,6 +7,9 @@ Matrices are the last two dims; all leading dims are batch dims, equal in all op
 kernel                 operands, in order                                  parameters
 =====================  ==================================================  ===================================
 matmul                 a[..,m,k], b[..,k,n], out[..,m,n]  any dtype        accumulate
+pack                   b[k,n], packed[p,k,w]                               -
+matmul_packed          a[..,m,k], then once or more:                       accumulate
+                       packed[p,k,w], out[..,m,n]
 solve                  a[..,n,n], b[..,n,k], out[..,n,k]                   -
 solve_triangular       a[..,n,n], b[..,n,k], out[..,n,k]                   lower, transpose, unit_diagonal
 cholesky               a[..,n,n], out[..,n,n]                              lower
@@ -33,6 +36,9 @@ from scanlib.plan import Plan
 
 EXACT_DIM_LIMIT: int
 """The largest dim that a specialisation treats as a compile-time constant."""
+
+PACKED_PANEL_BYTES: int
+"""The bytes of a row of a panel, the form in which the kernel `pack` lays out a matrix."""
 
 Signature = tuple[tuple[int, ...], ...]
 """Per input its dims; -1 for a dim that stays a run-time value."""

@@ -46,6 +46,7 @@ cdef enum:
     INLINE_DIMS = 64
 
 EXACT_DIM_LIMIT = 16
+PACKED_PANEL_BYTES = packed_panel_bytes
 """The largest dim that a specialisation treats as a compile-time constant."""
 
 cdef int64_t exact_dim_limit = EXACT_DIM_LIMIT
@@ -324,7 +325,7 @@ def run_library(str name, inputs, outputs, parameters=()):
         raise internal_error(f"there is no library kernel {name!r}")
     cdef list arrays = [*inputs, *outputs]
     cdef vector[int64_t] numbers = parameters
-    if <size_t>len(arrays) != kernel.operands or numbers.size() != kernel.parameters:
+    if not takes(kernel[0], <size_t>len(arrays)) or numbers.size() != kernel.parameters:
         raise internal_error(f"{name} takes {kernel.operands} operands and {kernel.parameters} parameters")
     cdef vector[Tensor] tensors
     cdef vector[vector[int64_t]] dims

@@ -3,9 +3,13 @@
 // Matrices are the last two dims of an operand; all dims before them are batch dims, which must be equal in all
 // operands (broadcast by stride 0).  Inputs may have any strides, zero and negative included.  "f" stands for
 // float32 or float64 (all f operands of one call have the same dtype), "any" for every numeric dtype and bool.
+// A packed matrix is one that "pack" laid out: p = ceil(n / w) panels of w columns, where w elements take
+// packed_panel_bytes; it has no batch dims.
 //
 //   name               operands, in order                                              parameters
 //   matmul             a any[..,m,k], b any[..,k,n], out any[..,m,n]                   accumulate (1: out += a b)
+//   pack               b f[k,n], packed f[p,k,w]                                       -
+//   matmul_packed      a f[..,m,k], then once or more: packed f[p,k,w], out f[..,m,n]  accumulate
 //   solve              a f[..,n,n], b f[..,n,k], out f[..,n,k]                         -            -> singular
 //   solve_triangular   a f[..,n,n], b f[..,n,k], out f[..,n,k]                         lower, transpose,
 //                                                                                      unit_diagonal -> singular
@@ -89,12 +93,22 @@ struct Tensor {
 
 using LibraryFunction = Status (*)(const Tensor* operands, std::size_t count, const std::int64_t* parameters);
 
+// The bytes of a row of a panel, the form in which "pack" lays out a matrix.
+constexpr int packed_panel_bytes = 128;
+
 struct LibraryKernel {
   const char* name;
   std::size_t operands;
   std::size_t parameters;
   LibraryFunction function;
+  std::size_t repeated = 0;  // so many of the last operands may be given several times
 };
+
+// Whether a kernel takes `count` operands.
+inline bool takes(const LibraryKernel& kernel, std::size_t count) {
+  if (count <= kernel.operands || kernel.repeated == 0) return count == kernel.operands;
+  return (count - kernel.operands) % kernel.repeated == 0;
+}
 
 // All kernels, for the instruction set of this machine.
 const std::vector<LibraryKernel>& library_kernels();

@@ -12,6 +12,7 @@ from ..ops.base import Region as RegionRule
 from ..plan import Allocate, Instruction
 from ..plan import Library as LibraryCall
 from .context import ApplyContext
+from .packing import packed_product, packed_view
 from .program import Program, View
 
 if TYPE_CHECKING:
@@ -98,6 +99,10 @@ def _library(region: Region, node: Apply, rule: Library, level: int) -> list[Ins
 
 def _matmul(region: Region, node: Apply, level: int) -> list[Instruction]:
     out, instructions = result_view(region, node, 0, level)
+    for k in (1, 0):
+        packed = packed_view(region, node, k)
+        if packed is not None:
+            return packed_product(region, node, k, packed, out, instructions, level)
     batch = out.shape[:-2]
     views = []
     for v in node.inputs:

@@ -68,6 +68,9 @@ class Region:
         self.required: set[Expr] = set()
         self.memo: dict[tuple[object, ...], Expr] = {}
         self.nodes: set[int] = set()
+        # What the body of a loop reads that stays the same for all steps, and its matrices laid out for products.
+        self.fixed: set[int] = set()
+        self.packed: dict[View, View] = {}
         self.nesting = 0
         # The slot with the number of independent lanes of its kernel, and what a lane costs in a step.
         self.lanes: tuple[int, int] = (NO_SLOT, 1)
@@ -451,6 +454,7 @@ class Region:
         if self.kernels.get(-1):
             start.append(Call(self.program.kernel(self.kernels[-1]), "sizes"))
         start += [Allocate(b) for b in self.allocations.get(-1, ())]
+        start += self.barriers.get(-1, ())
         steps: list[Instruction] = []
         last = max([*self.kernels, *self.barriers, *self.allocations, -1])
         for level in range(last + 1):

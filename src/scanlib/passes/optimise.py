@@ -21,7 +21,6 @@ from .inline import inline
 from .join import join
 from .keep import keep
 from .merge import merge
-from .products import join_products
 from .prune import prune
 from .reductions import reduce_over_time
 from .rewrite import Pass, is_scan
@@ -50,9 +49,6 @@ PASSES: tuple[NamedPass, ...] = (
     NamedPass("hoist", hoist),
     NamedPass("absorb", absorb),
     NamedPass("reductions", reduce_over_time),
-    # Measured (LSTM step, float32, hidden 16 to 256, batch 1 to 128): 0.65 to 1.0 times the speed of separate
-    # products, for the columns of the joined result no longer lie together.
-    NamedPass("products", join_products, again=False, default=False),
     NamedPass("keep", keep, again=False),
 )
 NAMES = tuple(p.name for p in PASSES)

@@ -21,6 +21,8 @@ LinalgRows linalg_rows() noexcept;
 LinalgRows spectral_rows() noexcept;  // baseline only
 
 Status matmul(const Tensor* operands, std::size_t count, const std::int64_t* parameters);
+Status pack(const Tensor* operands, std::size_t count, const std::int64_t* parameters);
+Status matmul_packed(const Tensor* operands, std::size_t count, const std::int64_t* parameters);
 
 Status solve(const Tensor* operands, std::size_t count, const std::int64_t* parameters);
 Status solve_triangular(const Tensor* operands, std::size_t count, const std::int64_t* parameters);

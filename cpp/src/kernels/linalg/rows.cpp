@@ -6,9 +6,16 @@ namespace SCANLIB_ISA {
 
 LinalgRows linalg_rows() noexcept {
   static constexpr LibraryKernel rows[] = {
-      {"matmul", 3, 1, matmul},     {"solve", 3, 0, solve}, {"solve_triangular", 3, 3, solve_triangular},
-      {"cholesky", 2, 1, cholesky}, {"inv", 2, 0, inv},     {"det", 2, 0, det},
-      {"slogdet", 3, 0, slogdet},   {"qr", 3, 1, qr},
+      {"matmul", 3, 1, matmul},
+      {"pack", 2, 0, pack},
+      {"matmul_packed", 3, 1, matmul_packed, 2},
+      {"solve", 3, 0, solve},
+      {"solve_triangular", 3, 3, solve_triangular},
+      {"cholesky", 2, 1, cholesky},
+      {"inv", 2, 0, inv},
+      {"det", 2, 0, det},
+      {"slogdet", 3, 0, slogdet},
+      {"qr", 3, 1, qr},
   };
   return LinalgRows{rows, sizeof(rows) / sizeof(rows[0])};
 }

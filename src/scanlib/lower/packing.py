@@ -1,0 +1,99 @@
+"""Packing: matrices that do not change during a loop are laid out for products once, before its first step.
+
+A packed matrix is a right operand.  For a fixed left operand the product is the transposed one, as strides have it:
+(a @ b).T = b.T @ a.T.  Products of one level with one left operand run as one library call.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .. import lowered
+from .._core import PACKED_PANEL_BYTES
+from ..graph import Apply, Constant, Variable, describe
+from ..lowered import Int
+from ..ops.base import Affine, Reshape
+from ..plan import Instruction
+from ..plan import Library as LibraryCall
+from .program import View
+
+if TYPE_CHECKING:
+    from .region import Region
+
+
+def packed_view(region: Region, node: Apply, k: int) -> View | None:
+    """Operand k of a product as a packed right operand, if it is a matrix that stays the same during the loop."""
+    from .region import itemsize
+
+    v = node.inputs[k]
+    if region.step is None or v.dtype[0] != "f" or not _is_fixed(region, v):
+        return None
+    view = region.memory(v)
+    known = [view.offset, *view.shape, *view.strides]
+    if region.data_level(known) >= 0 or any(d != 1 for d in view.shape[:-2]):
+        return None
+    view = View(view.buffer, view.offset, view.shape[-2:], view.strides[-2:], view.dtype)
+    if k == 0:
+        view = transposed(view)
+    found = region.packed.get(view)
+    if found is None:
+        width = PACKED_PANEL_BYTES // itemsize(v.dtype)
+        panels = lowered.floordiv(lowered.add(view.shape[1], width - 1), width)
+        found = region.packed[view] = _pack(region, view, (panels, view.shape[0], width), describe(v))
+    return found
+
+
+def _is_fixed(region: Region, v: Variable) -> bool:
+    while region.owns(v) and v.owner is not None and isinstance(v.owner.op.lower, (Affine, Reshape)):
+        v = v.owner.inputs[0]
+    return isinstance(v, Constant) or id(v) in region.fixed
+
+
+def _pack(region: Region, view: View, shape: tuple[Int, ...], name: str) -> View:
+    """New memory with the packed form of `view`, filled before the first step."""
+    from .region import Region
+
+    # The same for all steps of a block: the methods of a region that runs once.
+    made = Region.temporary(region, name, view.dtype, shape, 0)
+    operands = (Region.operand(region, view), Region.operand(region, made))
+    region.barriers.setdefault(-1, []).append(LibraryCall("pack", operands, (), name))
+    return made
+
+
+def transposed(view: View) -> View:
+    *batch, m, n = view.shape
+    *outer, row, col = view.strides
+    return View(view.buffer, view.offset, (*batch, n, m), (*outer, col, row), view.dtype)
+
+
+def packed_product(
+    region: Region, node: Apply, k: int, packed: View, out: View, allocate: list[Instruction], level: int
+) -> list[Instruction]:
+    """The product with its operand k packed: instructions to append, or none if another product takes it along."""
+    from .barriers import broadcast_view
+    from .region import Region
+
+    other = region.memory(node.inputs[1 - k])
+    other = broadcast_view(region.program, other, (*out.shape[:-2], *other.shape[-2:]))
+    if k == 0:
+        other, out = transposed(other), transposed(out)
+    left = region.operand(other)
+    pair = (Region.operand(region, packed), region.operand(out))
+    made = region.barriers.get(level, [])
+    for i, instruction in enumerate(made):
+        if _takes_along(instruction, left):
+            assert isinstance(instruction, LibraryCall)
+            joined = LibraryCall(
+                instruction.kernel, (*instruction.operands, *pair), instruction.parameters, instruction.name
+            )
+            made[i : i + 1] = [*allocate, joined]
+            return []
+    return [*allocate, LibraryCall("matmul_packed", (left, *pair), (0,), describe(node.output))]
+
+
+def _takes_along(instruction: Instruction, left: object) -> bool:
+    return (
+        isinstance(instruction, LibraryCall)
+        and instruction.kernel == "matmul_packed"
+        and instruction.operands[0] == left
+    )
