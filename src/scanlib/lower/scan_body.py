@@ -11,6 +11,7 @@ from ..errors import InternalError
 from ..graph import Apply, Variable, describe, toposort
 from ..lowered import Assign, Expr, For, If, Int, Leave, SetDim, Statement, Store
 from ..ops.base import Affine, Contract, Reshape, Unbroadcast
+from ..ops.base import Region as RegionRule
 from ..ops.scan_op import operands_of, spec_of
 from ..plan import Instruction
 from .block import BlockRegion, NotBatched, rows_view
@@ -275,8 +276,8 @@ class Body:
                 self.handed[id(v)] = self.epilogue.temporary(describe(v), v.dtype, shape, -1)
                 return rows_view(self.handed[id(v)].buffer, shape, v.dtype, self.row)
 
-            # Scalars and small tensors stay in registers, and views where they are.
-            if v.ndim and not isinstance(v.owner.op.lower, (Affine, Reshape, Unbroadcast)):
+            # Scalars and small tensors stay in registers; views, and what a scan has stored, where they are.
+            if v.ndim and not isinstance(v.owner.op.lower, (Affine, Reshape, Unbroadcast, RegionRule)):
                 self.region.pending.setdefault(id(v), place)
 
     def _hand_over(self, v: Variable) -> View:
