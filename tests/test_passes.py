@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import scanlib
 import scanlib.tensor as T
+from scanlib.choices import LOWERING
 from scanlib.errors import UserError
 from scanlib.graph import FunctionGraph, Variable, toposort
 from scanlib.ops.index_rules import At, Span
@@ -283,6 +284,34 @@ def test_gradients() -> None:
         cost = sum(costs[1:], costs[0])
         found = scanlib.grad(cost, wrt, disconnected_inputs="ignore")
         agree(FunctionGraph(graph.inputs, (cost, *found), "gradient"), values, None)
+
+    check()
+
+
+@pytest.mark.parametrize("only", [*LOWERING, "nothing", None])
+def test_choices_of_the_lowering(only: str | None) -> None:
+    """Compiled with each of them alone, with none, and with all and all passes."""
+    choices = None if only is None else {only} & set(LOWERING)
+
+    @settings(SETTINGS, max_examples=30)
+    @given(programs())
+    def check(made: tuple[FunctionGraph, Values]) -> None:
+        graph, values = made
+        expected = run(graph, values)
+        scanlib.config.optimisations = choices
+        try:
+            f = scanlib.function(list(graph.inputs), list(graph.outputs), on_unused_input="ignore")
+            got: Any = f(*(values[v] for v in graph.inputs))
+        except UserError:
+            got = UserError
+        finally:
+            scanlib.config.optimisations = None
+        if expected is UserError or got is UserError:
+            assert got is expected
+            return
+        for a, b in zip(expected, got, strict=True):
+            assert a.dtype == b.dtype and a.shape == b.shape
+            np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-12)
 
     check()
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from . import errors, jit
 from ._core import Dispatcher, Executable
+from .choices import lowering_choices
 from .emit_llvm import emit_module
 from .errors import InternalError, StepError, UserError, UserIndexError, UserValueError
 from .graph import FunctionGraph, Variable
@@ -33,9 +34,10 @@ def runner(
     # The target is made with the first function, not at its first call.
     jit.machine()
     lengths = step_axes(graph)
+    choices = lowering_choices()
 
     def specialise(signature: Signature) -> Executable:
-        executable = compile_graph(graph, signature, lengths)
+        executable = compile_graph(graph, signature, lengths, choices)
         if profile:
             executable.start_profile()
         return executable
@@ -54,10 +56,13 @@ def runner(
 
 
 def compile_graph(
-    graph: FunctionGraph, signature: Signature, lengths: Sequence[Sequence[bool]]
+    graph: FunctionGraph,
+    signature: Signature,
+    lengths: Sequence[Sequence[bool]],
+    choices: frozenset[str] | None = None,
 ) -> Executable:
     """An executable for arguments of this signature."""
-    lowered = lower(graph, signature, lengths)
+    lowered = lower(graph, signature, lengths, choices)
     text = emit_module(lowered.kernels, [b.dtype for b in lowered.plan.buffers], lowered.step_slots)
     module = jit.load(text)
     return Executable(

@@ -60,6 +60,7 @@ class ScanExplanation:
                      be), None when it is not known
     block_length     steps of a block
     order            "lanes": lanes outside, time inside; "time": step by step
+    group            the steps of a linear recurrence that are composed before they are run; 1 for step by step
     form             "native": one kernel runs a block's recurrence; "instructions": a list of them runs each step
     reasons          why not "lanes", not "native", not "batched" (no prologue and epilogue), as far as so
     prologue         what is computed for a whole block before its recurrence
@@ -76,6 +77,7 @@ class ScanExplanation:
     until: bool
     block_length: int | None
     order: str
+    group: int
     threads: int
     form: str
     reasons: Mapping[str, str]
@@ -251,6 +253,7 @@ class _Scans:
             until=spec.until,
             block_length=sizes.block,
             order="lanes" if report.lanes else "time",
+            group=report.group,
             threads=1,
             form="native" if loop.native else "instructions",
             reasons=dict(report.reasons),
@@ -366,7 +369,7 @@ def scan_rows(scan: ScanExplanation) -> list[tuple[str, str]]:
     rows = [
         ("steps", steps if steps == scan.steps_source else f"{steps}, from {scan.steps_source}"),
         ("block", f"{_number(scan.block_length)} steps, {readable(scan.temporary_bytes)} of its own"),
-        ("form", f"{scan.form}, {scan.order} outside, {scan.threads} thread{'s' * (scan.threads != 1)}"),
+        ("form", _form(scan)),
         ("why", reason if scan.order == "time" else ""),
         ("one by one", scan.reasons.get("batched", "")),
         ("prologue", ", ".join(scan.prologue)),
@@ -374,6 +377,11 @@ def scan_rows(scan: ScanExplanation) -> list[tuple[str, str]]:
         ("kernels", "; ".join(f"{part}: {', '.join(k)}" for part, k in scan.kernels.items() if k)),
     ]
     return [row for row in rows if row[1]]
+
+
+def _form(scan: ScanExplanation) -> str:
+    groups = f", in groups of {scan.group} steps" if scan.group > 1 else ""
+    return f"{scan.form}, {scan.order} outside{groups}, {scan.threads} thread{'s' * (scan.threads != 1)}"
 
 
 COLUMNS = ("output", "dtype", "computed", "keep", "storage", "slots", "bytes")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .. import lowered
+from ..choices import lowering_choices
 from ..errors import UserValueError
 from ..graph import FunctionGraph, Variable, describe
 from ..lowered import Expr, Int, Kernel
@@ -34,9 +35,17 @@ class Lowered:
 Signature = Sequence[Sequence[int]]
 
 
-def lower(graph: FunctionGraph, signature: Signature, lengths: Sequence[Sequence[bool]]) -> Lowered:
-    """Lower `graph`; signature[i][axis] is a small length or −1, lengths[i][axis] marks numbers of steps."""
-    program = Program()
+def lower(
+    graph: FunctionGraph,
+    signature: Signature,
+    lengths: Sequence[Sequence[bool]],
+    choices: frozenset[str] | None = None,
+) -> Lowered:
+    """Lower `graph`; signature[i][axis] is a small length or −1, lengths[i][axis] marks numbers of steps.
+
+    `choices`: what of choices.py is on (default: what config.optimisations says).
+    """
+    program = Program(lowering_choices() if choices is None else choices)
     region = Region(program)
     inputs = []
     for v, dims, is_length in zip(graph.inputs, signature, lengths):

@@ -109,7 +109,8 @@ TABLES = ("step_slots", "constant_slots", "constant_buffers", "equal_dims", "bra
 class Program:
     """The growing lists of one function's plan."""
 
-    def __init__(self) -> None:
+    def __init__(self, choices: frozenset[str]) -> None:
+        self.choices = choices  # names of choices.py
         self.buffers: list[Buffer] = []
         self.initial_dims: list[int] = [0] * RESERVED_SLOTS
         self.checks: list[CheckRecord] = []

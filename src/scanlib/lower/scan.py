@@ -145,7 +145,15 @@ def _report(region: Region, node: Apply, body: Body, reasons: dict[str, str]) ->
     ]
     lanes, native = isinstance(body, LaneBody), body.region.native
     return ScanReport(
-        node, body.slots.done, body.parts, tuple(computed), tuple(body.outputs), lanes, native, reasons
+        node,
+        body.slots.done,
+        body.parts,
+        tuple(computed),
+        tuple(body.outputs),
+        lanes,
+        native,
+        body.group,
+        reasons,
     )
 
 
@@ -160,10 +168,11 @@ def _lower_body(
     from .lanes import LaneBody
 
     state = region.program.snapshot()
+    choices = region.program.choices
     in_place = [o.label for o in outputs if o.updates]
-    first: type[Body] = Body if in_place else LaneBody
+    first: type[Body] = Body if in_place or "lanes" not in choices else LaneBody
     reasons = {"lanes": f"'{in_place[0]}' is updated in place"} if in_place else {}
-    kind, native, batched = first, True, True
+    kind, native, batched = first, True, "batching" in choices
     while True:
         try:
             return kind(region, node, outputs, slots, native, batched), reasons

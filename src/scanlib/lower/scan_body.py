@@ -17,6 +17,7 @@ from ..plan import Instruction
 from .block import BlockRegion, NotBatched, rows_view
 from .branch import agreed, settled
 from .in_place import append_last, lower_updates, operands
+from .linear import GROUP, Step, in_groups
 from .partition import partition, whole
 from .program import View, fits_registers
 from .pull import is_identity
@@ -76,6 +77,7 @@ class Body:
         self.step = lowered.index(self.name)
         self.block = lowered.dim(slots.block, 1)
         self.registers: dict[int, list[list[str]]] = {}
+        self.group = 1
         self.handed: dict[int, View] = {}
         self.region = self.make_region(native)
         self.prologue = BlockRegion(parent.program, parent, self.name, self.block)
@@ -415,6 +417,10 @@ class Body:
             values.append(lowered.cast(self.region.element(condition, ()), "bool"))
             values.append(lowered.as_expr(lowered.add(self.step, 1)))
             end = lowered.register(last, "int64")
+        loop: list[Statement] | None = None
+        if condition is None and "linear" in self.parent.program.choices:
+            step = Step(self.step, tuple(body), tuple(names), tuple(values))
+            loop = in_groups(step, self.parent.program.unique("t"))
         if names:
             body.append(Assign(tuple(names), tuple(values)))
         body += self.updates.statements
@@ -427,8 +433,11 @@ class Body:
             for p, group in enumerate(positions):
                 view = self.outputs[j].slot_view(lowered.add(lowered.bound("start"), p - len(positions)))
                 before.append(Assign(tuple(group), tuple(view.at(i) for i in indices(view.shape))))
-        loop = For(self.name, lowered.bound("start"), lowered.bound("stop"), body)
-        self.region.kernels[0] = [*before, loop, *self._flush(end)]
+        if loop is not None:
+            self.group = GROUP
+        else:
+            loop = [For(self.name, lowered.bound("start"), lowered.bound("stop"), body)]
+        self.region.kernels[0] = [*before, *loop, *self._flush(end)]
 
     def _elements(self, v: Variable, size: int) -> list[Expr]:
         elements = [self.region.element(v, i) for i in indices(self.region.shape(v))]

@@ -1,6 +1,6 @@
 """The passes, in order, and `optimise`, which runs them.
 
-config.optimisations   the names of the passes to run (None: the default ones)
+config.optimisations   the names of the passes to run (None: the default ones); see choices.py
 config.check_passes    check the graph after every pass, not only after the last; for tests
 """
 
@@ -10,6 +10,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
+from ..choices import LOWERING
+from ..choices import chosen as configured
 from ..config import Group, config
 from ..errors import UserError, UserValueError
 from ..graph import FunctionGraph, check, toposort
@@ -64,10 +66,12 @@ def optimise(
 
     Raises UserValueError for a name that is no pass.
     """
-    chosen = _setting("optimisations") if only is None else only
-    unknown = set() if chosen is None else set(chosen) - set(NAMES)
+    chosen = configured() if only is None else only
+    unknown = set() if chosen is None else set(chosen) - {*NAMES, *LOWERING}
     if unknown:
-        raise UserValueError(f"config.optimisations: no pass {sorted(unknown)}; there are {', '.join(NAMES)}")
+        raise UserValueError(
+            f"config.optimisations: no pass {sorted(unknown)}; there are {', '.join((*NAMES, *LOWERING))}"
+        )
     passes = [p for p in PASSES if (p.default if chosen is None else p.name in chosen)]
     checking = bool(_setting("check_passes")) if check_passes is None else check_passes
     start = graph

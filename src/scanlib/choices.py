@@ -1,0 +1,29 @@
+"""config.optimisations: the names of what can be left out, for tests and for finding where a fault lies.
+
+None (the default) stands for everything that pays; a collection of names for these alone.  The passes are named
+in passes/optimise.py; the choices of the lowering are
+
+lanes     elementwise loops run lanes outside, time inside
+batching  what can be done before or after the recurrence of a block is done there, for all its steps
+linear    linear recurrences of scalars run in groups of steps
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from .config import Group, config
+
+LOWERING = ("lanes", "batching", "linear")
+
+
+def chosen() -> Collection[str] | None:
+    names = config.optimisations
+    # A name that Config does not know gives a Group.
+    return None if isinstance(names, Group) else names
+
+
+def lowering_choices() -> frozenset[str]:
+    """The choices of the lowering that are on."""
+    names = chosen()
+    return frozenset(LOWERING if names is None else (n for n in LOWERING if n in names))
