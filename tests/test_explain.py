@@ -455,7 +455,7 @@ function 'smooth': x float64 (10000,), h0 float64
 scan 'leaky'
   steps  10000, from x.shape[0]
   block  4096 steps, 0 B of its own
-  form   native, time outside, 1 thread
+  form   native, time outside, in groups of 8 steps, 1 thread
   why    states are small
   output  dtype    computed    keep  storage  slots  bytes
   h0      float64  recurrence  3     ring     4      32 B
