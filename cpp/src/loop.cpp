@@ -32,6 +32,7 @@ bool Runner::run_loop(const Loop& loop) noexcept {
   if (!allocate_storages(loop, steps, workspace_)) return locate(loop, -1);
   if (!run(loop.start, 0, 1)) return locate(loop, -1);
   if (!run_blocks(loop, steps)) return false;
+  straighten_rings(loop, dims[loop.done_slot], workspace_);
   if (LoopCounters* counted = counters(loop)) {
     ++counted->calls;
     counted->steps += dims[loop.done_slot];

@@ -44,5 +44,8 @@ class Runner {
 
 // storage.cpp: makes the storages of a loop live, sized for `steps` steps.
 bool allocate_storages(const Loop& loop, std::int64_t steps, Workspace& workspace) noexcept;
+// After the last of `done` steps: the steps that are kept stand in the first slots, oldest first, so that they are
+// an array; one step that is kept stays where it is.
+void straighten_rings(const Loop& loop, std::int64_t done, Workspace& workspace) noexcept;
 
 }  // namespace scanlib

@@ -31,4 +31,17 @@ bool allocate_storages(const Loop& loop, std::int64_t steps, Workspace& workspac
   return true;
 }
 
+void straighten_rings(const Loop& loop, std::int64_t done, Workspace& workspace) noexcept {
+  for (const Storage& storage : loop.storages) {
+    if (storage.keep < 2) continue;
+    const std::int64_t slots =
+        storage_slots(storage.keep, storage.depth, storage.initial_slots, 0, storage.in_place);
+    const std::int64_t oldest = done - std::min(storage.keep, done);
+    const std::int64_t slot_bytes = workspace.dim(storage.slot_bytes_slot);
+    const std::int64_t turn = ring_slot(oldest, storage.initial_slots, slots);
+    auto* first = static_cast<char*>(workspace.pointer(storage.buffer));
+    std::rotate(first, first + turn * slot_bytes, first + slots * slot_bytes);
+  }
+}
+
 }  // namespace scanlib

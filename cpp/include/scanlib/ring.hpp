@@ -7,6 +7,7 @@
 //   R >= keep + 1    the last `keep` values survive the last step.
 // A storage that is updated in place (depth 1, keep 0 or 1) has R = 1: the step has read the value of step t - 1
 // before it makes that of step t of it.
+// After the last step the core turns a ring that keeps several steps so that the oldest of them is in slot 0.
 // A storage of the whole trace has R = initial + steps, so the "mod R" never does anything.
 #pragma once
 

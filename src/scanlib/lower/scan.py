@@ -7,7 +7,6 @@ the steps of a block, and are written to their slots when the trace is kept, or 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -204,20 +203,10 @@ def _publish(region: Region, v: Variable, o: ScanOutput, done: Int) -> None:
     kept = lowered.minimum(o.keep, done)
     region.shapes[id(v)] = (kept, *o.shape)
     assert o.slots is not None
-    # The oldest kept step; the extra turn keeps the dividend of the mod from going below zero.
-    first = lowered.maximum(lowered.add(lowered.sub(done, kept), o.depth), 0)
+    first: Int = 0  # the core has turned the ring
     if o.keep <= 1:
-        last = lowered.mod(lowered.maximum(lowered.add(done, o.depth - 1 + o.slots), 0), o.slots)
-        region.values[id(v)] = View(
-            o.buffer, lowered.mul(last, o.row), (kept, *o.shape), (o.row, *inner), o.dtype
-        )
-        return
-
-    def element(index: Sequence[Int]) -> lowered.Expr:
-        slot = lowered.mod(lowered.add(first, index[0]), o.slots or 1)
-        at = lowered.mul(slot, o.row)
-        for i, stride in zip(index[1:], inner):
-            at = lowered.add(at, lowered.mul(i, stride))
-        return lowered.load(o.buffer, at, o.dtype)
-
-    region.values[id(v)] = element
+        # The extra turn keeps the dividend of the mod from going below zero.
+        first = lowered.mod(lowered.maximum(lowered.add(done, o.depth - 1 + o.slots), 0), o.slots)
+    region.values[id(v)] = View(
+        o.buffer, lowered.mul(first, o.row), (kept, *o.shape), (o.row, *inner), o.dtype
+    )
