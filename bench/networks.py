@@ -114,8 +114,8 @@ def loss_jax(cell: str, hoisted: bool) -> Run:
     return lambda *inputs: (run(*inputs) ** 2).sum()
 
 
-def at_eigen_rate(products: int) -> Callable[[limit.Library], Run]:
-    """As many multiplications as `products` products per step, in the shape that Eigen likes best."""
+def at_peak(products: int) -> Callable[[limit.Library], Run]:
+    """As many multiply-adds as `products` products per step have, in registers alone."""
 
     def make(library: limit.Library) -> Run:
         def run(x: Any, W: Any, U: Any, b: Any, h: Any) -> None:
@@ -127,10 +127,10 @@ def at_eigen_rate(products: int) -> Callable[[limit.Library], Run]:
 
 
 def rate(batch: int, products: int) -> list[Contender]:
-    """Eigen's rate of products is a limit only where the products are products of matrices."""
+    """The peak rate is a limit only where the products are products of matrices: vectors wait for memory."""
     if batch == 1:
         return []
-    return systems.cpp("networks", at_eigen_rate(products), "Eigen's rate", eigen=True)
+    return systems.cpp("networks", at_peak(products), "peak rate")
 
 
 NONE = Targets()

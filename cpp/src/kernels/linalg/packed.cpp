@@ -116,7 +116,7 @@ void run_group(const Group& group, const View<T>& a) {
   const int threads = threads_for(work, a.rows == 1 ? part_of_vector : part_of_matrix);
   if (threads == 1) {
     run_rows_of(group, a, 0, a.rows);
-  } else if (a.rows >= tile_rows * threads) {
+  } else if (a.rows >= tallest_tile * threads) {
     run_split(split_items(a.rows, 1, threads),
               [&](int, std::int64_t first, std::int64_t last) { run_rows_of(group, a, first, last); });
   } else {
@@ -149,8 +149,9 @@ void run_products(const Group& group) {
 }
 
 // Whether `packed` holds `cols` columns of a matrix with `rows` rows.
+template <class T>
 bool is_packed(const Tensor& packed, std::int64_t rows, std::int64_t cols) {
-  const std::int64_t width = packed_panel_bytes / static_cast<std::int64_t>(size_of(packed.dtype));
+  constexpr std::int64_t width = panel_width<T>;
   const std::int64_t panels = (cols + width - 1) / width;
   if (packed.ndim != 3 || packed.dims[0] != panels || packed.dims[1] != rows || packed.dims[2] != width)
     return false;
@@ -158,12 +159,13 @@ bool is_packed(const Tensor& packed, std::int64_t rows, std::int64_t cols) {
   return packed.strides[2] == 1 && packed.strides[1] == width && packed.strides[0] == width * rows;
 }
 
+template <class T>
 bool shapes_fit(const Group& group) {
   const Tensor& a = group.operands[0];
   if (a.ndim < 2) return false;
   for (std::size_t i = 0; i < group.pairs; ++i) {
     const Tensor& out = group.out(i);
-    if (out.ndim != a.ndim || !is_packed(group.packed(i), dim_back(a, 0), dim_back(out, 0))) return false;
+    if (out.ndim != a.ndim || !is_packed<T>(group.packed(i), dim_back(a, 0), dim_back(out, 0))) return false;
     for (int axis = 0; axis < a.ndim - 1; ++axis) {
       if (out.dims[axis] != a.dims[axis]) return false;
     }
@@ -178,7 +180,7 @@ Status pack(const Tensor* operands, std::size_t, const std::int64_t*) {
   if (b.dtype != operands[1].dtype) return Status::bad_dtype;
   return with_float(b.dtype, [&](auto tag) {
     using T = decltype(tag);
-    if (b.ndim != 2 || !is_packed(operands[1], b.dims[0], b.dims[1])) return Status::shape_mismatch;
+    if (b.ndim != 2 || !is_packed<T>(operands[1], b.dims[0], b.dims[1])) return Status::shape_mismatch;
     pack_all(matrix_of<T>(b, 0), data_of<T>(operands[1]));
     return Status::ok;
   });
@@ -190,8 +192,9 @@ Status matmul_packed(const Tensor* operands, std::size_t count, const std::int64
     if (operands[i].dtype != operands[0].dtype) return Status::bad_dtype;
   }
   return with_float(operands[0].dtype, [&](auto tag) {
-    if (!shapes_fit(group)) return Status::shape_mismatch;
-    run_products<decltype(tag)>(group);
+    using T = decltype(tag);
+    if (!shapes_fit<T>(group)) return Status::shape_mismatch;
+    run_products<T>(group);
     return Status::ok;
   });
 }

@@ -36,7 +36,7 @@ constexpr int vector_bytes = 16;
 constexpr int tile_vectors = 12;
 #endif
 // No more than 8: rows whose stride is a large power of two share a set of the first-level cache, which has 8 ways.
-constexpr int tile_rows = vector_bytes == 64 ? 8 : 6;
+constexpr int tallest_tile = vector_bytes == 64 ? 8 : 6;
 constexpr int widest_tile = 8;  // vectors
 
 template <class T>
@@ -203,14 +203,14 @@ RowsFunction<T> rows_function(std::int64_t rows, std::integer_sequence<int, Inde
 // The columns [first, last) of the product; first is a multiple of panel_width.
 template <class T>
 void run_tiles(const TiledProduct<T>& p, std::int64_t first, std::int64_t last) {
-  constexpr std::make_integer_sequence<int, tile_rows> sizes;
+  constexpr std::make_integer_sequence<int, tallest_tile> sizes;
   if (p.rows == 0) return;
-  if (p.rows <= tile_rows) {
+  if (p.rows <= tallest_tile) {
     rows_function<T>(p.rows, sizes)(p, 0, first, last);
     return;
   }
   // Rows are dealt out evenly, so that no tile is too low to keep the units busy; a panel stays in the cache.
-  const std::int64_t count = (p.rows + tile_rows - 1) / tile_rows;
+  const std::int64_t count = (p.rows + tallest_tile - 1) / tallest_tile;
   const std::int64_t low = p.rows / count;
   const std::int64_t higher = p.rows % count;
   const RowsFunction<T> lower_tile = rows_function<T>(low, sizes);
