@@ -1,10 +1,12 @@
-// memory.cpp: the counting allocator.  Each block is preceded by one aligned header that stores its size.
+// memory.cpp: the counting allocator.  Each block starts with one aligned header that stores its size.
 #include "scanlib/memory.hpp"
 
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
 #include <new>
+
+#include "idle_blocks.hpp"
 
 #if defined(__linux__)
 #include <sys/mman.h>
@@ -17,6 +19,13 @@ constexpr std::size_t huge_page_threshold = std::size_t{1} << 22;
 constexpr std::size_t huge_page = std::size_t{1} << 21;
 constexpr int poison_byte = 0xCB;
 
+struct Header {
+  std::size_t bytes;  // asked for
+  std::size_t whole;  // of the block
+};
+static_assert(sizeof(Header) <= alignment);
+
+IdleBlocks idle_blocks;
 std::atomic<std::int64_t> live_bytes{0};
 std::atomic<std::int64_t> most_bytes{0};
 std::atomic<std::int64_t> allocations{0};
@@ -43,13 +52,25 @@ void advise_huge_pages([[maybe_unused]] char* block, [[maybe_unused]] std::size_
 
 }  // namespace
 
+void* allocate_block(std::size_t bytes) noexcept {
+  void* block = ::operator new(bytes, std::align_val_t{alignment}, std::nothrow);
+  if (block != nullptr) advise_huge_pages(static_cast<char*>(block), bytes);
+  return block;
+}
+
+void release_block(void* block) noexcept { ::operator delete(block, std::align_val_t{alignment}); }
+
 void* allocate(std::size_t bytes) noexcept {
   if (bytes > PTRDIFF_MAX - 2 * alignment) return nullptr;
-  const std::size_t whole = alignment + round_up(bytes);
-  void* block = ::operator new(whole, std::align_val_t{alignment}, std::nothrow);
+  std::size_t whole = alignment + round_up(bytes);
+  void* block = idle_blocks.take(whole);
+  if (block == nullptr) block = allocate_block(whole);
+  if (block == nullptr) {
+    idle_blocks.clear();
+    block = allocate_block(whole);
+  }
   if (block == nullptr) return nullptr;
-  advise_huge_pages(static_cast<char*>(block), whole);
-  *static_cast<std::size_t*>(block) = bytes;
+  *static_cast<Header*>(block) = Header{bytes, whole};
   count(bytes);
   void* memory = static_cast<char*>(block) + alignment;
   poison(memory, bytes);
@@ -59,10 +80,14 @@ void* allocate(std::size_t bytes) noexcept {
 void release(void* memory) noexcept {
   if (memory == nullptr) return;
   void* block = static_cast<char*>(memory) - alignment;
-  const std::size_t bytes = *static_cast<std::size_t*>(block);
-  poison(memory, bytes);
-  live_bytes.fetch_sub(static_cast<std::int64_t>(bytes), std::memory_order_relaxed);
-  ::operator delete(block, std::align_val_t{alignment});
+  const Header header = *static_cast<Header*>(block);
+  poison(memory, header.bytes);
+  live_bytes.fetch_sub(static_cast<std::int64_t>(header.bytes), std::memory_order_relaxed);
+#if defined(SCANLIB_HOSTILE)
+  release_block(block);  // for the sanitizers to see who uses it afterwards
+#else
+  if (!idle_blocks.keep(block, header.whole)) release_block(block);
+#endif
 }
 
 void poison([[maybe_unused]] void* memory, [[maybe_unused]] std::size_t bytes) noexcept {

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "check.hpp"
+#include "idle_blocks.hpp"
 
 using namespace scanlib;
 
@@ -33,6 +34,46 @@ TEST(memory, refuses) {
   void* nothing = allocate(0);
   CHECK(nothing != nullptr);
   release(nothing);
+}
+
+TEST(memory, idle_blocks) {
+  IdleBlocks idle;
+  constexpr std::size_t size = std::size_t{1} << 20;
+  std::size_t asked = size;
+  CHECK(idle.take(asked) == nullptr);
+  void* first = allocate_block(size);
+  void* second = allocate_block(size);
+  CHECK(idle.keep(first, size) && idle.keep(second, size));
+  // Neither too small nor much too large.
+  for (const std::size_t other : {size + 1, size / 2}) {
+    asked = other;
+    CHECK(idle.take(asked) == nullptr && asked == other);
+  }
+  asked = size - size / 8;
+  CHECK(idle.take(asked) == second && asked == size);
+  CHECK(idle.take(asked) == first);
+  CHECK(idle.take(asked) == nullptr);
+  CHECK(!idle.keep(first, IdleBlocks::smallest - 1));
+  CHECK(!idle.keep(first, IdleBlocks::most_bytes + 1));
+  release_block(first);
+  release_block(second);
+}
+
+TEST(memory, idle_blocks_are_bounded) {
+  IdleBlocks idle;
+  constexpr std::size_t size = IdleBlocks::most_bytes / 4;
+  std::size_t asked = size;
+  for (int i = 0; i < 6; ++i) CHECK(idle.keep(allocate_block(size), size));
+  int kept = 0;
+  for (void* block = idle.take(asked); block != nullptr; block = idle.take(asked)) {
+    release_block(block);
+    ++kept;
+  }
+  CHECK(kept == 4);
+  for (int i = 0; i < 40; ++i) CHECK(idle.keep(allocate_block(IdleBlocks::smallest), IdleBlocks::smallest));
+  idle.clear();
+  asked = IdleBlocks::smallest;
+  CHECK(idle.take(asked) == nullptr);
 }
 
 #if defined(SCANLIB_HOSTILE)
