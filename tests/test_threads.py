@@ -211,13 +211,13 @@ def lanes_executable(lane_cost: int = 100_000) -> _core.Executable:
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(LANES_IR), target)
     engine.finalize_object()
     addresses = [engine.get_function_address(name) for name in ("prepare", "lanes")]
-    size = RESERVED_SLOTS
+    size, cost = RESERVED_SLOTS, RESERVED_SLOTS + 2
     plan = Plan(
         buffers=(Buffer("x", "float64", "input"), Buffer("y", "float64", "temporary", size + 1)),
-        initial_dims=[0] * (size + 2),
+        initial_dims=[0] * (size + 2) + [lane_cost],
         inputs=(Input(0, size, 1, "float64"),),
         outputs=(Output(1, NO_SLOT, (size,), "float64"),),
-        instructions=(Call(0, "prepare"), Allocate(1), Call(1, "lanes", size, lane_cost)),
+        instructions=(Call(0, "prepare"), Allocate(1), Call(1, "lanes", size, cost)),
     )
 
     def on_failure(kind: str, code: int, values: Any, path: Any, name: str) -> Exception:

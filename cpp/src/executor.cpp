@@ -102,7 +102,7 @@ Result::~Result() {
 }
 
 const Failure& Result::failure() const noexcept {
-  return workspace_ == nullptr ? no_workspace() : workspace_->failure;
+  return workspace_ == nullptr ? no_workspace() : workspace_->failure();
 }
 
 OutputView Result::output(std::size_t index) const noexcept {
@@ -150,7 +150,7 @@ Result Executable::run(const InputView* inputs, const InterruptHook& interrupt) 
     profile_->total_ns += watch.lap();
   }
   // A failed call frees its memory at once, not only when its Result is looked at and destroyed.
-  if (workspace->failure) workspace->end();
+  if (workspace->failure()) workspace->end();
   return Result(this, workspace);
 }
 

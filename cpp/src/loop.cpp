@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "runner.hpp"
+#include "scanlib/lanes.hpp"
 #include "timer.hpp"
 
 namespace scanlib {
@@ -13,7 +14,7 @@ constexpr std::int64_t poll_interval_ns = 20'000'000;
 
 // Puts the loop in front of the path of the failure, so that the path ends up outermost first.
 bool Runner::locate(const Loop& loop, std::int64_t step) noexcept {
-  auto& path = workspace_.failure.path;
+  auto& path = part_.failure.path;
   path.insert(path.begin(), LoopPosition{loop.name, step});
   return false;
 }
@@ -85,8 +86,9 @@ bool Runner::run_block(const Loop& loop, std::int64_t first, std::int64_t& last)
   if (counted != nullptr) counted->prologue_ns += watch.lap();
   if (loop.native) {
     if (!run(loop.recurrence, first, last)) return locate(loop, dims[report_step_slot]);
-  } else if (!run_steps(loop, first, last)) {
-    return false;
+  } else {
+    const Split split = split_rows(loop, last - first);
+    if (!(split.parts > 1 ? run_rows(loop, first, last, split) : run_steps(loop, first, last))) return false;
   }
   if (counted != nullptr) counted->recurrence_ns += watch.lap();
   if (dims[loop.stop_slot] != 0) last = dims[loop.stop_slot];
@@ -99,8 +101,49 @@ bool Runner::run_block(const Loop& loop, std::int64_t first, std::int64_t& last)
   return true;
 }
 
+// Ranges of rows worth a thread each.
+Split Runner::split_rows(const Loop& loop, std::int64_t steps) const noexcept {
+  if (loop.rows_slot == no_slot) return Split{0, 1, 1};
+  const std::int64_t rows = part_.dim(loop.rows_slot);
+  const std::int64_t work = steps * rows * part_.dim(loop.row_cost_slot);
+  return Split{rows, row_grain, lane_parts(rows, row_grain, work, workspace_.part_count())};
+}
+
+// Each range of rows goes through all steps by itself, the first with the dims table of the call.  Of those that
+// fail, the one reports that would have failed first step by step.
+bool Runner::run_rows(const Loop& loop, std::int64_t first, std::int64_t last, const Split& split) noexcept {
+  struct End {
+    std::int64_t step = INT64_MAX;
+    std::ptrdiff_t instruction = 0;
+    bool before(const End& other) const {
+      return step != other.step ? step < other.step : instruction < other.instruction;
+    }
+  };
+  End ends[max_threads];
+  for (int number = 1; number < split.parts; ++number) workspace_.fresh_part(number);
+  const auto part_of = [&](int number) -> Part& { return number == 0 ? part_ : workspace_.part(number); };
+  run_split(split, [&](int number, std::int64_t first_row, std::int64_t last_row) {
+    Runner own(*this, part_of(number), first_row, last_row);
+    for (std::int64_t step = first; step < last; ++step) {
+      own.part_.dims[loop.step_slot] = step;
+      if (own.run(loop.recurrence, step, step + 1)) continue;
+      ends[number] = End{step, own.failed_};
+      return;
+    }
+  });
+  const int lowest = static_cast<int>(
+      std::min_element(ends, ends + split.parts, [](const End& a, const End& b) { return a.before(b); }) - ends);
+  const std::int64_t step = ends[lowest].step;
+  if (step == INT64_MAX) return true;
+  if (lowest != 0) {
+    std::copy_n(part_of(lowest).dims, reserved_slots, part_.dims);
+    part_.failure = part_of(lowest).failure;
+  }
+  return locate(loop, step);
+}
+
 bool Runner::run_steps(const Loop& loop, std::int64_t first, std::int64_t last) noexcept {
-  std::int64_t* dims = workspace_.dims();
+  std::int64_t* dims = part_.dims;
   for (std::int64_t step = first; step < last; ++step) {
     dims[loop.step_slot] = step;
     if (!run(loop.recurrence, step, step + 1)) return locate(loop, step);

@@ -73,6 +73,8 @@ class Checker {
     if (operand.offset_slot != no_slot) check_slot(operand.offset_slot, "offset_slot");
     for (const int slot : operand.dims) check_slot(slot, "dim slot");
     for (const int slot : operand.strides) check_slot(slot, "stride slot");
+    const int axes = static_cast<int>(operand.dims.size());
+    require(operand.row_axis >= no_axis && operand.row_axis < axes, "an operand without the dim of its rows");
   }
 
   // `outermost` collects the buffers that the outermost loop releases; nullptr outside of loops.
@@ -85,8 +87,9 @@ class Checker {
   void check_one(Call& call, std::vector<int>*) {
     const bool good = call.kernel >= 0 && static_cast<std::size_t>(call.kernel) < kernel_count_;
     require(good, "call \"" + call.name + "\" of kernel " + std::to_string(call.kernel) + " which does not exist");
-    if (call.lanes_slot != no_slot) check_slot(call.lanes_slot, "lanes_slot");
-    require(call.lane_cost >= 1, "call \"" + call.name + "\" with a lane_cost below 1");
+    if (call.lanes_slot == no_slot) return;
+    if (call.lanes_slot != steps_slot) check_slot(call.lanes_slot, "lanes_slot");
+    check_slot(call.cost_slot, "cost_slot");
   }
 
   void check_one(Library& library, std::vector<int>*) {
@@ -126,12 +129,26 @@ class Checker {
     std::vector<int>* release = outermost != nullptr ? outermost : &loop.temporaries;
     for (Instructions* part : {&loop.start, &loop.prologue, &loop.recurrence, &loop.epilogue})
       check_all(*part, release);
+    if (loop.rows_slot != no_slot) check_rows(loop);
     // Releasing inside an outer loop would allocate anew at each of its steps: the outermost loop releases instead.
     if (outermost != nullptr) {
       outermost->insert(outermost->end(), loop.temporaries.begin(), loop.temporaries.end());
       loop.temporaries.clear();
     }
     where_ = around;
+  }
+
+  // Threads run the recurrence at the same time: it may only do what needs no more than its own tables.
+  void check_rows(const Loop& loop) const {
+    check_slot(loop.rows_slot, "rows_slot");
+    check_slot(loop.row_cost_slot, "row_cost_slot");
+    require(!loop.native, "a native loop is split by lanes, not by rows");
+    for (const Instruction& instruction : loop.recurrence) {
+      const auto* call = std::get_if<Call>(&instruction.operation);
+      const bool good =
+          call != nullptr ? call->lanes_slot == no_slot : std::holds_alternative<Library>(instruction.operation);
+      require(good, "an instruction that cannot run on a range of rows");
+    }
   }
 
   void check_storage(const Storage& storage) const {

@@ -23,6 +23,7 @@
 #include <new>
 #include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #if defined(__linux__)
@@ -72,6 +73,8 @@ std::atomic<int>& thread_count() noexcept {
   static std::atomic<int> count{threads_of_environment()};
   return count;
 }
+
+thread_local bool inside_part = false;
 
 struct alignas(64) Claim {
   std::atomic<std::uint64_t> task{0};
@@ -185,7 +188,9 @@ void Pool::take_parts(std::uint64_t word, int own) noexcept {
     std::atomic<std::uint64_t>& claim = claims_[static_cast<std::size_t>(part)].task;
     std::uint64_t old = claim.load(std::memory_order_relaxed);
     if (old >= number || !claim.compare_exchange_strong(old, number, std::memory_order_acquire)) continue;
+    inside_part = true;
     function(context, part);
+    inside_part = false;
     unfinished_.fetch_sub(1, std::memory_order_release);
   }
 }
@@ -265,7 +270,8 @@ Pool* get_pool(int workers) noexcept {
 
 }  // namespace
 
-int get_threads() noexcept { return thread_count().load(std::memory_order_relaxed); }
+// A part of a task computes alone: cutting what it does would make pieces for threads that are busy.
+int get_threads() noexcept { return inside_part ? 1 : thread_count().load(std::memory_order_relaxed); }
 
 void set_threads(int count) noexcept { thread_count().store(clip_threads(count), std::memory_order_relaxed); }
 
@@ -278,7 +284,9 @@ void run_parts(int parts, PartFunction function, void* context) noexcept {
     }
     unlock();
   }
+  const bool inside = std::exchange(inside_part, true);
   for (int part = 0; part < parts; ++part) function(context, part);
+  inside_part = inside;
 }
 
 }  // namespace scanlib

@@ -11,11 +11,12 @@
 namespace scanlib {
 namespace {
 
-// The most tensors, and the most dims and strides, any one library instruction needs; whether any call has lanes.
+// The most tensors, and the most dims and strides, any one library instruction needs; whether anything is split
+// into lanes or rows.
 struct Scratch {
   std::size_t tensors = 0;
   std::size_t dims = 0;
-  bool lanes = false;
+  bool parts = false;
 };
 
 void measure(const Instructions& instructions, Scratch& scratch) {
@@ -26,10 +27,11 @@ void measure(const Instructions& instructions, Scratch& scratch) {
       scratch.tensors = std::max(scratch.tensors, library->operands.size());
       scratch.dims = std::max(scratch.dims, dims);
     } else if (const auto* call = std::get_if<Call>(&instruction.operation)) {
-      scratch.lanes = scratch.lanes || call->lanes_slot != no_slot;
+      scratch.parts = scratch.parts || call->lanes_slot != no_slot;
     } else if (const auto* loop = std::get_if<Loop>(&instruction.operation)) {
       for (const Instructions* part : {&loop->start, &loop->prologue, &loop->recurrence, &loop->epilogue})
         measure(*part, scratch);
+      scratch.parts = scratch.parts || loop->rows_slot != no_slot;
     } else if (const auto* branch = std::get_if<Branch>(&instruction.operation)) {
       measure(branch->then, scratch);
       measure(branch->otherwise, scratch);
@@ -57,9 +59,10 @@ Workspace::Workspace(const Plan& plan)
     : pointers_(plan.buffers.size()), dims_(plan.initial_dims.size()), blocks_(plan.buffers.size()) {
   Scratch scratch;
   measure(plan.instructions, scratch);
-  has_lanes_ = scratch.lanes;
-  tensors.resize(scratch.tensors);
-  tensor_dims.resize(scratch.dims);
+  has_parts_ = scratch.parts;
+  main_.dims = dims_.data();
+  main_.tensors.resize(scratch.tensors);
+  main_.tensor_dims.resize(scratch.dims);
   std::size_t start = 0;
   for (const Output& output : plan.outputs) {
     output_start.push_back(start);
@@ -77,23 +80,35 @@ Workspace::Workspace(const Plan& plan)
 }
 
 // Before the first step of a call, as steps allocate nothing.  Without memory the call runs on one thread.
-void Workspace::make_lane_dims() noexcept {
-  if (!has_lanes_) return;
-  lane_parts_ = get_threads();
+void Workspace::make_parts() noexcept {
+  if (!has_parts_) return;
+  const int wanted = get_threads();
+  if (wanted == part_count_ && !parts_.empty()) return;
+  part_count_ = wanted;
   try {
-    lane_dims_.resize(static_cast<std::size_t>(lane_dims_size() * lane_parts_));
+    const auto count = static_cast<std::size_t>(wanted);
+    part_dims_.resize(static_cast<std::size_t>(part_dims_size() * wanted));
+    parts_.resize(count);
+    for (std::size_t i = 0; i < count; ++i) {
+      parts_[i].dims = part_dims_.data() + part_dims_size() * static_cast<std::ptrdiff_t>(i);
+      parts_[i].tensors.resize(main_.tensors.size());
+      parts_[i].tensor_dims.resize(main_.tensor_dims.size());
+    }
   } catch (const std::bad_alloc&) {
-    lane_parts_ = 1;
+    parts_.clear();
+    part_count_ = 1;
   }
 }
 
-std::int64_t* Workspace::copy_dims(int part) noexcept {
-  std::copy(dims_.begin(), dims_.end(), lane_dims(part));
-  return lane_dims(part);
+Part& Workspace::fresh_part(int number) noexcept {
+  Part& fresh = part(number);
+  std::copy(dims_.begin(), dims_.end(), fresh.dims);
+  if (fresh.failure) fresh.failure = Failure{};
+  return fresh;
 }
 
 void Workspace::begin(const Plan& plan, const InputView* inputs) noexcept {
-  make_lane_dims();
+  make_parts();
   std::copy(plan.initial_dims.begin(), plan.initial_dims.end(), dims_.begin());
   for (const Input& input : plan.inputs) {
     const auto buffer = static_cast<std::size_t>(input.buffer);
@@ -107,7 +122,7 @@ void Workspace::begin(const Plan& plan, const InputView* inputs) noexcept {
   live_bytes_ = 0;
   peak_bytes = 0;
   last_poll = 0;
-  if (failure) failure = Failure{};
+  if (main_.failure) main_.failure = Failure{};
 }
 
 void Workspace::end() noexcept {
@@ -179,10 +194,10 @@ void* Workspace::give_away(int buffer) noexcept {
   return block.memory;
 }
 
-bool Workspace::fail(FailureKind kind, std::int64_t code, const char* instruction) noexcept {
+bool Part::fail(FailureKind kind, std::int64_t code, const char* instruction) noexcept {
   failure.kind = kind;
   failure.code = code;
-  for (std::size_t i = 0; i < failure.values.size(); ++i) failure.values[i] = dims_[report_value_slot + i];
+  for (std::size_t i = 0; i < failure.values.size(); ++i) failure.values[i] = dims[report_value_slot + i];
   failure.instruction = instruction;
   return false;
 }

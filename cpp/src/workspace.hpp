@@ -29,6 +29,21 @@ class Arena {
   std::size_t used_ = 0;
 };
 
+// What one thread writes to beside the buffers: a dims table, room for the operands of a library call, and why it
+// failed.
+struct Part {
+  std::int64_t* dims = nullptr;
+  std::vector<Tensor> tensors;
+  std::vector<std::int64_t> tensor_dims;
+  Failure failure;
+
+  std::int64_t dim(int slot) const noexcept { return dims[slot]; }
+  // The elements before the first one of a view; no_slot stands for zero.
+  std::int64_t offset(int slot) const noexcept { return slot == no_slot ? 0 : dim(slot); }
+  // Always false, for the caller to return.
+  bool fail(FailureKind kind, std::int64_t code, const char* instruction) noexcept;
+};
+
 class Workspace {
  public:
   explicit Workspace(const Plan& plan);
@@ -45,37 +60,34 @@ class Workspace {
   // does.  False (and a failure) without memory.
   bool reserve(int buffer, std::int64_t bytes) noexcept;
   void drop(int buffer) noexcept;
-  // Copies of the dims table for kernels that run on several threads: one per part of a call's lanes.
-  int lane_parts() const noexcept { return lane_parts_; }
-  std::int64_t* lane_dims(int part) noexcept { return lane_dims_.data() + lane_dims_size() * part; }
-  std::int64_t* copy_dims(int part) noexcept;
+  // Parts of work for several threads, each with a copy of the dims table: as many as this call may use.
+  int part_count() const noexcept { return part_count_; }
+  Part& part(int number) noexcept { return parts_[static_cast<std::size_t>(number)]; }
+  // The part, its dims table that of the call.
+  Part& fresh_part(int number) noexcept;
   // The heap block behind a live buffer, now owned by the caller; nullptr if it is not on the heap.
   void* give_away(int buffer) noexcept;
   std::size_t capacity(int buffer) const noexcept { return blocks_[static_cast<std::size_t>(buffer)].capacity; }
 
-  bool fail(FailureKind kind, std::int64_t code, const char* instruction) noexcept;
+  // What the thread of the call itself works with.
+  Part& main() noexcept { return main_; }
+  const Failure& failure() const noexcept { return main_.failure; }
+  bool fail(FailureKind kind, std::int64_t code, const char* instruction) noexcept {
+    return main_.fail(kind, code, instruction);
+  }
 
   void** pointers() noexcept { return pointers_.data(); }
   std::int64_t* dims() noexcept { return dims_.data(); }
   std::int64_t dim(int slot) const noexcept { return dims_[static_cast<std::size_t>(slot)]; }
-  // The elements before the first one of a view; no_slot stands for zero.
-  std::int64_t offset(int slot) const noexcept { return slot == no_slot ? 0 : dim(slot); }
+  std::int64_t offset(int slot) const noexcept { return main_.offset(slot); }
   void* pointer(int buffer) const noexcept { return pointers_[static_cast<std::size_t>(buffer)]; }
   DType dtype(int buffer) const noexcept { return kinds_[static_cast<std::size_t>(buffer)].dtype; }
   int bytes_slot(int buffer) const noexcept { return kinds_[static_cast<std::size_t>(buffer)].bytes_slot; }
-  // The first element of a view.
-  void* element(const Operand& operand) const noexcept {
-    const std::int64_t skip =
-        offset(operand.offset_slot) * kinds_[static_cast<std::size_t>(operand.buffer)].itemsize;
-    return static_cast<char*>(pointer(operand.buffer)) + skip;
-  }
+  int itemsize(int buffer) const noexcept { return kinds_[static_cast<std::size_t>(buffer)].itemsize; }
 
-  Failure failure;
   InterruptHook interrupt;
   std::int64_t last_poll = 0;  // steady clock, ns; 0 before the first poll
   std::int64_t peak_bytes = 0;
-  std::vector<Tensor> tensors;            // scratch of one library call
-  std::vector<std::int64_t> tensor_dims;  // their dims and strides
   std::vector<std::int64_t> output_dims;  // dims of all outputs, one after the other
   std::vector<std::size_t> output_start;  // where those of each output start
 
@@ -97,17 +109,19 @@ class Workspace {
   };
 
   void free_block(Block& block) noexcept;
-  void make_lane_dims() noexcept;
+  void make_parts() noexcept;
   // Whole cache lines, so that no two threads write to the same one.
-  std::ptrdiff_t lane_dims_size() const noexcept {
+  std::ptrdiff_t part_dims_size() const noexcept {
     return static_cast<std::ptrdiff_t>((dims_.size() + 15) / 8 * 8);
   }
 
   std::vector<void*> pointers_;
   std::vector<std::int64_t> dims_;
-  std::vector<std::int64_t> lane_dims_;
-  int lane_parts_ = 1;  // the threads of this call, if it has lanes to spread
-  bool has_lanes_ = false;
+  Part main_;
+  std::vector<std::int64_t> part_dims_;
+  std::vector<Part> parts_;
+  int part_count_ = 1;  // the threads of this call, if it has lanes or rows to spread
+  bool has_parts_ = false;
   std::vector<Block> blocks_;
   std::vector<Kind> kinds_;
   Arena arena_;

@@ -5,6 +5,7 @@
 #include "check.hpp"
 #include "plans.hpp"
 #include "scanlib/memory.hpp"
+#include "scanlib/threads.hpp"
 
 using namespace plans;
 
@@ -230,4 +231,125 @@ TEST(loop, profile) {
   CHECK(counted.bytes == 2 * 8 + options.temporary_bytes);
   const std::int64_t parts = counted.prologue_ns + counted.recurrence_ns + counted.epilogue_ns;
   CHECK(parts <= counted.total_ns && counted.total_ns <= profile.total_ns);
+}
+
+namespace {
+
+// Rows of two states: x[t][r] = 2 x[t-1][r] + u[t], in an instruction for a range of rows each.
+constexpr int row_count = total_slots, row_cost = total_slots + 1, row_slots = total_slots + 2;
+
+std::int64_t rows_prepare(void** b, std::int64_t* d, std::int64_t, std::int64_t, std::int64_t, std::int64_t) {
+  std::fill_n(static_cast<double*>(b[storage]), d[row_count], *static_cast<const double*>(b[start_value]));
+  return 0;
+}
+
+std::int64_t rows_advance(void** b, std::int64_t* d, std::int64_t t, std::int64_t, std::int64_t first,
+                          std::int64_t last) {
+  auto* x = static_cast<double*>(b[storage]) + t * d[row_count];
+  if (d[step] != t) return 9;
+  for (std::int64_t row = first; row < std::min(last, d[row_count]); ++row) {
+    x[d[row_count] + row] = 2 * x[row] + static_cast<const double*>(b[u])[t];
+  }
+  return 0;
+}
+
+// Stops at values above 1000, and tells the row.
+std::int64_t rows_check(void** b, std::int64_t* d, std::int64_t t, std::int64_t, std::int64_t first,
+                        std::int64_t last) {
+  const auto* x = static_cast<const double*>(b[storage]) + (t + 1) * d[row_count];
+  for (std::int64_t row = first; row < std::min(last, d[row_count]); ++row) {
+    if (x[row] <= 1000) continue;
+    d[report_value_slot] = row;
+    return 5;
+  }
+  return 0;
+}
+
+// From step 6 on, the rows from 20 on fail in the first instruction.
+std::int64_t rows_early(void**, std::int64_t* d, std::int64_t t, std::int64_t, std::int64_t, std::int64_t last) {
+  return t >= d[fail_step] && last > 20 ? 6 : 0;
+}
+
+Plan make_rows_plan(std::int64_t rows) {
+  Plan plan = make_plan({});
+  plan.initial_dims.resize(row_slots);
+  plan.initial_dims[row_count] = rows;
+  plan.initial_dims[row_cost] = 1 << 20;
+  plan.initial_dims[slot_bytes] = 8 * rows;
+  plan.initial_dims[fail_step] = INT64_MAX;
+  Options options;
+  options.native = false;
+  Loop loop = make_loop(options);
+  loop.rows_slot = row_count;
+  loop.row_cost_slot = row_cost;
+  loop.start = {{Call{1, "start"}}};
+  loop.prologue = {};
+  loop.temporaries = {};
+  loop.recurrence = {{Call{4, "early"}}, {Call{2, "advance"}}, {Call{3, "check"}}};
+  plan.instructions = {{Call{0, "prepare"}}, {loop}};
+  plan.outputs = {Output{storage, row_count, {steps, row_count}, DType::float64}};
+  return plan;
+}
+
+std::vector<KernelFunction> row_kernels() {
+  return {run_prepare, rows_prepare, rows_advance, rows_check, rows_early};
+}
+
+struct Threads {
+  explicit Threads(int count) : before(get_threads()) { set_threads(count); }
+  ~Threads() { set_threads(before); }
+  int before;
+};
+
+}  // namespace
+
+TEST(loop, rows) {
+  for (const int threads : {1, 2, 3, 16}) {
+    const Threads set(threads);
+    for (const std::int64_t rows : {1, 8, 16, 17, 64}) {
+      const Executable executable(make_rows_plan(rows), row_kernels());
+      const std::vector<double> in = ramp(9);
+      const Result result = run_plan(executable, in, 1.5);
+      CHECK(!result.failure());
+      std::vector<double> trace;
+      for (const double value : expected(1.5, in)) {
+        trace.insert(trace.end(), static_cast<std::size_t>(rows), value);
+      }
+      CHECK(equals(result.output(0), trace));
+    }
+  }
+}
+
+TEST(loop, the_first_failure_of_all_rows_reports) {
+  for (const int threads : {1, 2, 4}) {
+    const Threads set(threads);
+    Plan plan = make_rows_plan(64);
+    const Executable executable(plan, row_kernels());
+    const std::vector<double> in = ramp(20);
+    const Result checked =
+        run_plan(executable, in, 1.5);  // the values of all rows exceed the bound at the same step
+    CHECK(checked.failure().code == 5 && checked.failure().values[0] == 0);
+    CHECK(checked.failure().path.size() == 1);
+    const std::int64_t last = checked.failure().path[0].step;
+    plan.initial_dims[fail_step] = last;  // rows behind the first range, but in an earlier instruction
+    const Executable early(plan, row_kernels());
+    const Result failed = run_plan(early, in, 1.5);
+    CHECK(failed.failure().code == 6 && failed.failure().instruction == "early");
+    CHECK(failed.failure().path[0].step == last);
+    plan.initial_dims[fail_step] = last + 1;
+    const Executable late(plan, row_kernels());
+    CHECK(run_plan(late, in, 1.5).failure().code == 5);
+  }
+}
+
+TEST(loop, rows_of_other_instructions_are_refused) {
+  Plan plan = make_rows_plan(16);
+  std::get<Loop>(plan.instructions[1].operation).recurrence.push_back({Allocate{temporary}});
+  bool refused = false;
+  try {
+    const Executable executable(plan, row_kernels());
+  } catch (const InternalError&) {
+    refused = true;
+  }
+  CHECK(refused);
 }

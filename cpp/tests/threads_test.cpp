@@ -163,7 +163,8 @@ TEST(threads, lowest_failing_lane_reports) {
   Plan plan;
   plan.initial_dims.assign(plans::total_slots, 0);
   plan.initial_dims[plans::one] = 1000;
-  plan.instructions = {{Call{0, "lanes", plans::one, 1'000'000}}};
+  plan.initial_dims[plans::block] = 1'000'000;
+  plan.instructions = {{Call{0, "lanes", plans::one, plans::block}}};
   const Executable executable(std::move(plan), {failing_lanes});
   for (const int count : {1, 2, 7}) {
     const Threads threads(count);

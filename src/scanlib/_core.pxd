@@ -82,12 +82,13 @@ cdef extern from "scanlib/plan.hpp" namespace "scanlib" nogil:
         int offset_slot
         vector[int] dims
         vector[int] strides
+        int row_axis
 
     cdef cppclass CCall "scanlib::Call":
         int kernel
         string name
         int lanes_slot
-        int lane_cost
+        int cost_slot
 
     cdef cppclass CLibrary "scanlib::Library":
         string kernel
@@ -120,6 +121,8 @@ cdef extern from "scanlib/plan.hpp" namespace "scanlib" nogil:
         int done_slot
         int block_slot
         bool native
+        int rows_slot
+        int row_cost_slot
         vector[CStorage] storages
         Instructions start
         Instructions prologue
@@ -231,6 +234,12 @@ cdef extern from "scanlib/memory.hpp" namespace "scanlib" nogil:
 
 cdef extern from "scanlib/ring.hpp" namespace "scanlib" nogil:
     int64_t c_ring_slots "scanlib::ring_slots"(int64_t keep, int64_t depth, bint in_place)
+
+
+cdef extern from "scanlib/lanes.hpp" namespace "scanlib" nogil:
+    const int64_t lane_grain
+    const int64_t row_grain
+    int c_lane_parts "scanlib::lane_parts"(int64_t lanes, int64_t grain, int64_t work, int threads)
 
 
 cdef extern from "scanlib/threads.hpp" namespace "scanlib" nogil:

@@ -139,6 +139,9 @@ def ring_slots(keep: int, depth: int, in_place: bool = False) -> int:
     With `in_place` the one slot of a state of depth 1 that each step changes after it has read it.
     """
 
+def lane_parts(lanes: int, work: int, rows: bool = False) -> int:
+    """Threads that share so many lanes (or rows) of a loop, `work` arithmetic operations in all."""
+
 def library_kernels() -> list[str]:
     """Names of all library kernels."""
 

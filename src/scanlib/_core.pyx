@@ -299,6 +299,10 @@ def ring_slots(int64_t keep, int64_t depth, bint in_place=False):
     return c_ring_slots(keep, depth, in_place)
 
 
+def lane_parts(int64_t lanes, int64_t work, bint rows=False):
+    return c_lane_parts(lanes, row_grain if rows else lane_grain, work, c_get_threads())
+
+
 def library_kernels():
     cdef size_t i
     return [c_library_kernels()[i].name.decode() for i in range(c_library_kernels().size())]

@@ -10,6 +10,7 @@ cdef COperand read_operand(object record) except *:
     operand.offset_slot = record.offset_slot
     operand.dims = record.dims
     operand.strides = record.strides
+    operand.row_axis = record.row_axis
     return operand
 
 
@@ -41,6 +42,8 @@ cdef CLoop read_loop(object record) except *:
     loop.done_slot = record.done_slot
     loop.block_slot = record.block_slot
     loop.native = record.native
+    loop.rows_slot = record.rows_slot
+    loop.row_cost_slot = record.row_cost_slot
     loop.temporaries = record.temporaries
     for row in record.storages:
         storage.buffer = row.buffer
@@ -87,7 +90,7 @@ cdef int read_instructions(object records, Instructions& instructions) except -1
             call.kernel = record.kernel
             call.name = text(record.name)
             call.lanes_slot = record.lanes_slot
-            call.lane_cost = record.lane_cost
+            call.cost_slot = record.cost_slot
             append(instructions, call)
         elif isinstance(record, Library):
             library = read_library(record)

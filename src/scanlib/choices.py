@@ -5,6 +5,7 @@ in passes/optimise.py; the choices of the lowering are
 
 lanes     elementwise loops run lanes outside, time inside
 batching  what can be done before or after the recurrence of a block is done there, for all its steps
+rows      threads share the rows of a batch, each takes its own through all steps of a block
 linear    linear recurrences of scalars run in groups of steps
 """
 
@@ -14,7 +15,7 @@ from collections.abc import Collection
 
 from .config import Group, config
 
-LOWERING = ("lanes", "batching", "linear")
+LOWERING = ("lanes", "batching", "rows", "linear")
 
 
 def chosen() -> Collection[str] | None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from .errors import UserTypeError
 from .graph import Apply, FunctionGraph, SharedVariable, Variable, describe, toposort
-from .plan import Branch, Instruction, Library, Loop, Storage
+from .plan import NO_SLOT, Branch, Call, Instruction, Library, Loop, Storage
 
 if TYPE_CHECKING:
     from .function import Function
@@ -59,10 +59,12 @@ class ScanExplanation:
     steps_source     where the number of steps comes from; `steps` is that number (with `until` the most there can
                      be), None when it is not known
     block_length     steps of a block
-    order            "lanes": lanes outside, time inside; "time": step by step
+    order            "lanes": lanes outside, time inside; "rows": each thread takes rows of its own through all steps of
+                     a block; "time": step by step
+    threads          that share the lanes or rows of a block, at most where that depends on what is not known
     group            the steps of a linear recurrence that are composed before they are run; 1 for step by step
     form             "native": one kernel runs a block's recurrence; "instructions": a list of them runs each step
-    reasons          why not "lanes", not "native", not "batched" (no prologue and epilogue), as far as so
+    reasons          why not "lanes", not "native", not "rows", not "batched" (no prologue and epilogue), as far as so
     prologue         what is computed for a whole block before its recurrence
     epilogue         the mapped outputs that are computed for a whole block after its recurrence
     accumulated      the states that the epilogue adds up
@@ -252,9 +254,9 @@ class _Scans:
             steps=sizes.steps,
             until=spec.until,
             block_length=sizes.block,
-            order="lanes" if report.lanes else "time",
+            order="lanes" if report.lanes else "time" if loop.rows_slot == NO_SLOT else "rows",
             group=report.group,
-            threads=1,
+            threads=self._threads(loop, sizes),
             form="native" if loop.native else "instructions",
             reasons=dict(report.reasons),
             prologue=_hoisted(report),
@@ -265,6 +267,22 @@ class _Scans:
             temporary_bytes=sizes.temporaries,
             scans=self.of([*loop.prologue, *loop.recurrence, *loop.epilogue]),
         )
+
+    def _threads(self, loop: Loop, sizes: LoopSizes) -> int:
+        from ._core import get_threads, lane_parts
+
+        slots = [(loop.rows_slot, loop.row_cost_slot)]
+        slots += [(i.lanes_slot, i.cost_slot) for i in loop.recurrence if isinstance(i, Call)]
+        for lanes_slot, cost_slot in slots:
+            if lanes_slot < 0:
+                continue
+            lanes, cost = self.run.dims[lanes_slot], self.run.dims[cost_slot]
+            if lanes is None or cost is None or sizes.block is None or sizes.steps is None:
+                return get_threads()
+            return lane_parts(
+                lanes, min(sizes.block, sizes.steps) * lanes * cost, lanes_slot == loop.rows_slot
+            )
+        return 1
 
 
 def _hoisted(report: ScanReport) -> tuple[str, ...]:
@@ -370,7 +388,8 @@ def scan_rows(scan: ScanExplanation) -> list[tuple[str, str]]:
         ("steps", steps if steps == scan.steps_source else f"{steps}, from {scan.steps_source}"),
         ("block", f"{_number(scan.block_length)} steps, {readable(scan.temporary_bytes)} of its own"),
         ("form", _form(scan)),
-        ("why", reason if scan.order == "time" else ""),
+        ("why", reason if scan.order != "lanes" else ""),
+        ("all rows", scan.reasons.get("rows", "")),
         ("one by one", scan.reasons.get("batched", "")),
         ("prologue", ", ".join(scan.prologue)),
         ("epilogue", ", ".join([*scan.epilogue, *(f"sum {label}" for label in scan.accumulated)])),

@@ -25,6 +25,12 @@ KEEP_ALL = -1
 NO_SLOT = -1
 """Stands for "no slot": an offset of zero, or the byte size of an input or a constant."""
 
+STEPS_SLOT = -2
+"""The `lanes_slot` of a call whose lanes are the steps at hand."""
+
+NO_AXIS = -1
+"""The `row_axis` of an operand that is the same for all rows."""
+
 Role: TypeAlias = Literal["input", "constant", "temporary"]
 
 
@@ -48,13 +54,15 @@ class Buffer:
 class Operand:
     """A strided view of a buffer.  Offset and strides count elements; every entry is a slot.
 
-    `offset_slot` may be `NO_SLOT` (offset zero).  Strides may be zero or negative.
+    `offset_slot` may be `NO_SLOT` (offset zero).  Strides may be zero or negative.  Where a loop runs range by range
+    of rows, the range is taken of the dim `row_axis`.
     """
 
     buffer: int
     offset_slot: int = NO_SLOT
     dims: tuple[int, ...] = ()
     strides: tuple[int, ...] = ()
+    row_axis: int = NO_AXIS
 
 
 @dataclass(frozen=True)
@@ -62,17 +70,20 @@ class Call:
     """Call compiled kernel number `kernel` with the steps at hand (0, 1 outside of a loop).
 
     With a `lanes_slot` the kernel runs dims[lanes_slot] independent lanes, each through all steps, and the core may
-    give ranges of them to several threads when (steps · lanes · lane_cost) is large enough; `lane_cost` is about the
-    number of arithmetic operations of one lane in one step (a transcendental function counts about 20).  Such a
+    give ranges of them to several threads when (steps · lanes · dims[cost_slot]) is large enough; the cost is about
+    the number of arithmetic operations of one lane in one step (a transcendental function counts about 20).  Such a
     kernel gets lane_start and lane_stop, multiples of 64 (except lane_stop = lanes); it may write no slot of the dims
     table but the report of a failing check, and goes through its lanes in rising order.  Of several ranges with
     failing checks the lowest reports, so that the report does not depend on the number of threads.
+
+    With the lanes_slot `STEPS_SLOT` the lanes are the steps at hand themselves: they may run in any order, and a range
+    of any length of them is given as lanes, beside start and stop of all of them.
     """
 
     kernel: int
     name: str = ""
     lanes_slot: int = NO_SLOT
-    lane_cost: int = 1
+    cost_slot: int = NO_SLOT
 
 
 @dataclass(frozen=True)
@@ -126,6 +137,13 @@ class Loop:
     step t stops the loop after that step.  dims[block_slot] is the number of steps of a block (set before the loop
     or by `start`).  `start` runs once, after the storages were allocated; `temporaries` are the buffers released
     after the last block.
+
+    With a `rows_slot` the dims[rows_slot] rows of all that the recurrence computes are independent: the core may give
+    ranges of them to several threads, each of which takes its own through all steps of a block, with a copy of the
+    dims table.  The recurrence then holds nothing but calls without lanes, which get the range as lane_start and
+    lane_stop, and library kernels, whose operands are narrowed along their `row_axis`.  dims[row_cost_slot] is what a
+    row costs in a step, as for lanes.  Of several failures that of the lowest step reports, at that step the first
+    instruction, of it the lowest range.
     """
 
     name: str
@@ -140,6 +158,8 @@ class Loop:
     recurrence: Sequence[Instruction] = ()
     epilogue: Sequence[Instruction] = ()
     native: bool = False
+    rows_slot: int = NO_SLOT
+    row_cost_slot: int = NO_SLOT
     temporaries: tuple[int, ...] = ()
 
 

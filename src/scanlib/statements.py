@@ -25,6 +25,19 @@ def writes(statements: Iterable[Statement]) -> set[str]:
     return names
 
 
+def stores(statements: Iterable[Statement]) -> list[Store]:
+    """Every store of the statements, nested ones too."""
+    found: list[Store] = []
+    for s in statements:
+        if isinstance(s, Store):
+            found.append(s)
+        elif isinstance(s, (For, Lanes)):
+            found += stores(s.body)
+        elif isinstance(s, If):
+            found += stores(s.then) + stores(s.otherwise)
+    return found
+
+
 def may_trap(e: Expr, seen: set[int]) -> bool:
     """Whether computing `e` where it is not wanted could touch memory outside an array or stop the kernel."""
     stack = [e]
@@ -68,6 +81,8 @@ def coefficient(e: Int, index: Expr) -> Int | None:
     if isinstance(e, int) or not index.reads <= e.reads:
         return 0
     parts = [coefficient(a, index) for a in e.args]
+    if all(part == 0 for part in parts):
+        return 0
     if e.op == "index_add" and None not in parts:
         return lowered.add(parts[0] or 0, parts[1] or 0)
     if e.op == "index_sub" and None not in parts:

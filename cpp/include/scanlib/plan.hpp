@@ -12,6 +12,8 @@
 namespace scanlib {
 
 constexpr int no_slot = -1;
+constexpr int steps_slot = -2;  // of a call whose lanes are the steps at hand
+constexpr int no_axis = -1;
 
 enum class Role { input, constant, temporary };
 
@@ -28,13 +30,14 @@ struct Operand {
   int offset_slot = no_slot;
   std::vector<int> dims;
   std::vector<int> strides;
+  int row_axis = no_axis;
 };
 
 struct Call {
   int kernel = 0;
   std::string name;
   int lanes_slot = no_slot;
-  int lane_cost = 1;
+  int cost_slot = no_slot;
 };
 
 struct Library {
@@ -73,6 +76,8 @@ struct Loop {
   int done_slot = 0;
   int block_slot = no_slot;
   bool native = false;
+  int rows_slot = no_slot;
+  int row_cost_slot = no_slot;
   std::vector<Storage> storages;
   Instructions start;
   Instructions prologue;

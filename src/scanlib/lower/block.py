@@ -6,14 +6,15 @@ Statements that read the step stand in a loop over the block's steps; the others
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from .. import lowered
 from ..dims import product
 from ..graph import Apply
-from ..lowered import Assign, Expr, For, If, Int, Statement, Store
-from ..plan import Operand
-from ..statements import expressions
+from ..lowered import Assign, Expr, For, If, Int, SetDim, Statement, Store
+from ..plan import STEPS_SLOT, Call, Operand
+from ..statements import coefficient, expressions, stores
+from .cost import work
 from .program import Program, View, row_major
 from .region import Region, itemsize
 
@@ -37,6 +38,9 @@ class BlockRegion(Region):
         self.row_bytes: list[Int] = []
         self.before: dict[int, list[Statement]] = {}
         self.after: dict[int, list[Statement]] = {}
+        # When a level is complete: its loop over steps that threads may share, and what a step costs; then the rest.
+        self.spread: dict[int, tuple[list[Statement], int]] = {}
+        self.summed: dict[int, list[Statement]] = {}
 
     def temporary(self, name: str, dtype: str, shape: tuple[Int, ...], level: int) -> View:
         if self.data_level(shape) >= 0:
@@ -67,7 +71,7 @@ class BlockRegion(Region):
         raise NotBatched(f"{node.op.name} runs step by step")
 
     def finish(self) -> None:
-        """Put what reads the step into loops over the block."""
+        """Put what reads the step into loops over the block; threads share one whose steps have rows of their own."""
         for level in sorted({*self.kernels, *self.before, *self.after}):
             if level < 0:
                 continue
@@ -75,10 +79,35 @@ class BlockRegion(Region):
             repeated: list[Statement] = []
             for s in self.kernels.get(level, ()):
                 (repeated if isinstance(s, (Store, For, If, Assign)) or self._steps([s]) else once).append(s)
-            loop: list[Statement] = []
-            if repeated:
-                loop = [For(self.step or "", lowered.bound("start"), lowered.bound("stop"), repeated)]
-            self.kernels[level] = [*once, *self.before.get(level, ()), *loop, *self.after.get(level, ())]
+            apart = self._apart(level, repeated)
+            if apart:
+                loop = self._loop(apart, "lane_start", "lane_stop")
+                self.spread[level] = (loop, self.slot(work(apart)))
+            loop = self._loop(repeated[len(apart) :], "start", "stop")
+            self.kernels[level] = once
+            self.summed[level] = [*self.before.get(level, ()), *loop, *self.after.get(level, ())]
+
+    def _loop(self, body: list[Statement], start: str, stop: str) -> list[Statement]:
+        return [For(self.step or "", lowered.bound(start), lowered.bound(stop), body)] if body else []
+
+    def _apart(self, level: int, statements: Sequence[Statement]) -> list[Statement]:
+        """The first of the statements, as far as they give each step a row of its own."""
+        totals = {name for s in self.before.get(level, ()) if isinstance(s, Assign) for name in s.names}
+        step = lowered.index(self.step or "")
+        for position, s in enumerate(statements):
+            shared = any(coefficient(store.offset, step) in (None, 0) for store in stores([s]))
+            if shared or isinstance(s, SetDim) or (isinstance(s, Assign) and not totals.isdisjoint(s.names)):
+                return list(statements[:position])
+        return list(statements)
+
+    def calls(self, level: int) -> list[Call]:
+        calls = super().calls(level)
+        if level in self.spread:
+            body, cost = self.spread[level]
+            calls.append(Call(self.program.kernel(body), f"level {level}", STEPS_SLOT, cost))
+        if self.summed.get(level):
+            calls.append(Call(self.program.kernel(self.summed[level]), f"level {level}"))
+        return calls
 
     def _steps(self, statements: Iterable[Statement]) -> bool:
         """Whether any of the statements reads the step."""

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from .. import lowered
 from ..graph import Apply, Variable
 from ..lowered import Assign, Expr, For, Int, Lanes, SetDim, Statement, Store
-from ..ops.base import TABLE, Affine, Element, Pointwise, Reshape
+from ..ops.base import Affine, Element, Pointwise, Reshape
 from ..statements import coefficient
+from .cost import every, operations
 from .program import NotLanes, View, fits_registers, static_size
 from .region import Region, itemsize
 from .scan_body import Body
@@ -22,8 +23,6 @@ from .scan_body import Body
 WIDE, MEDIUM, NARROW, VECTOR = 256, 128, 64, 32
 # Up to so many values a wide group, up to so many a medium one.
 FEW_VALUES, SOME_VALUES = 12, 24
-# A transcendental function in arithmetic operations.
-MATH_COST = 20
 # Lane steps of a block, so that an interrupt is noticed.
 LANE_STEPS = 1 << 27
 
@@ -150,12 +149,12 @@ class LaneBody(Body):
         for k in reversed(range(len(self.shape) - 1)):
             statements = [For(f"i{k}", 0, self.shape[k], statements)]
         self.region.kernels[0] = statements
-        self.region.lanes = (self.region.slot(self.shape[-1]), self._cost(values))
+        self.region.lanes = (self.region.slot(self.shape[-1]), self.region.slot(self._cost(values)))
 
     def _cost(self, values: Sequence[Expr]) -> int:
         """Arithmetic operations of one lane in one step, roughly."""
         rows = static_size(self.shape[:-1]) or 1
-        return rows * sum(MATH_COST if _is_math(e) else 1 for e in _all(values))
+        return rows * operations(values)
 
     def _store(self, target: View, value: Expr) -> Statement:
         return Store(target.buffer, target.position(self.index), value)
@@ -178,7 +177,7 @@ class LaneBody(Body):
 
     def _verify(self, values: Sequence[Expr]) -> None:
         """Everything that varies with the lane lies lane by lane and can be computed in all lanes."""
-        for e in _all(values):
+        for e in every(values):
             if self.lane.reads.isdisjoint(e.reads):
                 continue
             if e.op in ("select", "guard") or (e.op == "load" and coefficient(e.args[0], self.lane) != 1):
@@ -186,7 +185,7 @@ class LaneBody(Body):
 
     def _widths(self, values: Sequence[Expr]) -> tuple[int, ...]:
         size = max(itemsize(v.dtype) for v in values)
-        count = sum(1 for e in _all(values) if not self.lane.reads.isdisjoint(e.reads))
+        count = sum(1 for e in every(values) if not self.lane.reads.isdisjoint(e.reads))
         group = WIDE if count <= FEW_VALUES else MEDIUM if count <= SOME_VALUES else NARROW
         # A group of a single vector waits for each result: what is left over is one half group at first.
         widths = {group // size, group // 2 // size, VECTOR // size, 1}
@@ -206,25 +205,3 @@ class LaneBody(Body):
         else:
             level = self.parent.data_level([length])
             self.parent.kernels.setdefault(level, []).append(SetDim(self.slots.block, length))
-
-
-def _is_math(e: Expr) -> bool:
-    row = TABLE.get(e.op)
-    return (
-        row is not None
-        and isinstance(row.lower, Pointwise)
-        and any("@scanlib." in t for t in row.lower.llvm.values())
-    )
-
-
-def _all(values: Sequence[Expr]) -> list[Expr]:
-    """Every expression below `values`, each once; addresses are not looked into."""
-    seen: dict[int, Expr] = {}
-    stack = list(values)
-    while stack:
-        e = stack.pop()
-        if id(e) not in seen:
-            seen[id(e)] = e
-            if e.op != "load":
-                stack.extend(e.args)
-    return list(seen.values())

@@ -91,6 +91,10 @@ class NotLanes(Exception):
     """The lanes of a body are not independent, or too few; carries the reason for `explain`."""
 
 
+class NotRows(Exception):
+    """The rows of a recurrence are not independent, or too few; carries the reason for `explain`."""
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """The lengths of a program's lists, and copies of its tables."""

@@ -72,8 +72,8 @@ class Region:
         self.fixed: set[int] = set()
         self.packed: dict[View, View] = {}
         self.nesting = 0
-        # The slot with the number of independent lanes of its kernel, and what a lane costs in a step.
-        self.lanes: tuple[int, int] = (NO_SLOT, 1)
+        # The slots with the number of independent lanes of its kernel, and with what a lane costs in a step.
+        self.lanes: tuple[int, int] = (NO_SLOT, NO_SLOT)
         self.temporaries: list[int] = []
 
     # -- analysis --------------------------------------------------------------------------------------
@@ -459,12 +459,14 @@ class Region:
         last = max([*self.kernels, *self.barriers, *self.allocations, -1])
         for level in range(last + 1):
             steps += [Allocate(b) for b in self.allocations.get(level, ())]
-            if self.kernels.get(level):
-                slot, cost = self.lanes
-                number = self.program.kernel(self.kernels[level])
-                steps.append(Call(number, f"level {level}", slot, cost))
+            steps += self.calls(level)
             steps += self.barriers.get(level, ())
         return start, steps
+
+    def calls(self, level: int) -> list[Call]:
+        """The calls that run the statements of a level."""
+        body = self.kernels.get(level)
+        return [Call(self.program.kernel(body), f"level {level}", *self.lanes)] if body else []
 
 
 def itemsize(dtype: str) -> int:

@@ -20,7 +20,7 @@ class ScanReport:
     parts     what runs in prologue, recurrence and epilogue
     computed  sequences that are arithmetic on other arrays, and that the prologue computes too
     group     the steps of a linear recurrence that are composed before they are run; 1 for step by step
-    reasons   why the recurrence is not in "lanes", not "native", why its parts are not "batched"
+    reasons   why the recurrence is not in "lanes", not "native", not "rows", why its parts are not "batched"
     """
 
     node: Apply

@@ -16,10 +16,10 @@ from ..errors import UserValueError
 from ..graph import Apply, Variable
 from ..lowered import Int
 from ..ops.scan_op import ScanSpec, operands_of, spec_of
-from ..plan import Instruction, Loop, Storage
+from ..plan import NO_SLOT, Instruction, Loop, Storage
 from .block import NotBatched
 from .in_place import updates_of
-from .program import NotLanes, NotNative, View, fits_registers
+from .program import NotLanes, NotNative, NotRows, View, fits_registers
 from .report import ScanReport
 from .scan_body import Body, LoopSlots
 
@@ -78,11 +78,12 @@ def lower_scan(region: Region, node: Apply, level: int) -> list[Instruction]:
     program = region.program
     slots = LoopSlots(region.slot(steps), program.slot(), program.slot(), program.slot(), program.slot(1))
     body, reasons = _lower_body(region, node, outputs, slots)
+    rows = _rows(body, reasons)
     storages = tuple(_storage(region, body.region, o) for o in outputs)
     start, prologue, recurrence, epilogue = body.instructions()
     loop = Loop(
         spec.name, slots.steps, slots.step, slots.stop, slots.done, slots.block, storages,
-        start, prologue, recurrence, epilogue, body.region.native, body.temporaries(),
+        start, prologue, recurrence, epilogue, body.region.native, *rows, body.temporaries(),
     )  # fmt: skip
     program.reports.append(_report(region, node, body, reasons))
     for o in outputs:
@@ -96,6 +97,19 @@ def lower_scan(region: Region, node: Apply, level: int) -> list[Instruction]:
     region.values[id(node.outputs[-1])] = (lowered.as_expr(done),)
     region.shapes[id(node.outputs[-1])] = ()
     return [loop]
+
+
+def _rows(body: Body, reasons: dict[str, str]) -> tuple[int, int]:
+    """The slots with the number of independent rows of an instruction list, and with what a row costs in a step."""
+    from .rows import split_rows
+
+    if not body.region.native and "rows" in body.region.program.choices:
+        try:
+            rows = split_rows(body)
+            return body.region.slot(rows.count), body.region.slot(rows.cost)
+        except NotRows as reason:
+            reasons["rows"] = str(reason)
+    return NO_SLOT, NO_SLOT
 
 
 def is_free(region: Region, v: Variable) -> bool:

@@ -15,7 +15,7 @@ from ..ops.base import Region as RegionRule
 from ..ops.scan_op import operands_of, spec_of
 from ..plan import Instruction
 from .block import BlockRegion, NotBatched, rows_view
-from .branch import agreed, settled
+from .branch import agreed, eager_nodes, settled
 from .in_place import append_last, lower_updates, operands
 from .linear import GROUP, Step, in_groups
 from .partition import partition, whole
@@ -232,6 +232,7 @@ class Body:
         condition = spec.condition()
         wanted += [condition] if condition is not None else []
         wanted += [v for v in self.parts.handed_over if v.owner is not None]
+        self.order = eager_nodes(wanted, [*spec.inputs, *self.parts.hoisted])
         region.analyse(wanted, [*spec.inputs, *self.parts.hoisted])
         self._drift()
         self._store_outputs(region, self.parts.recurrence)

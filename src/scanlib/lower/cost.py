@@ -1,0 +1,52 @@
+"""What running statements costs, roughly, in arithmetic operations: whether a share of them is worth a thread."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .. import lowered
+from ..lowered import Assign, Expr, For, Int, Lanes, Statement, Store
+from ..ops.base import TABLE, Pointwise
+
+# A transcendental function in arithmetic operations.
+MATH_COST = 20
+
+
+def is_math(e: Expr) -> bool:
+    row = TABLE.get(e.op)
+    return (
+        row is not None
+        and isinstance(row.lower, Pointwise)
+        and any("@scanlib." in t for t in row.lower.llvm.values())
+    )
+
+
+def every(values: Sequence[Expr]) -> list[Expr]:
+    """Every expression below `values`, each once; addresses are not looked into."""
+    seen: dict[int, Expr] = {}
+    stack = list(values)
+    while stack:
+        e = stack.pop()
+        if id(e) not in seen:
+            seen[id(e)] = e
+            if e.op != "load":
+                stack.extend(e.args)
+    return list(seen.values())
+
+
+def operations(values: Sequence[Expr]) -> int:
+    """Arithmetic operations that compute `values`."""
+    return sum(MATH_COST if is_math(e) else 1 for e in every(values))
+
+
+def work(statements: Sequence[Statement]) -> Int:
+    """Arithmetic operations of running `statements` once."""
+    total: Int = 0
+    for s in statements:
+        if isinstance(s, (For, Lanes)):
+            total = lowered.add(total, lowered.mul(lowered.sub(s.stop, s.start), work(s.body)))
+        elif isinstance(s, Store):
+            total = lowered.add(total, operations([s.value]))
+        elif isinstance(s, Assign):
+            total = lowered.add(total, operations(s.values))
+    return total
