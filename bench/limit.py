@@ -58,7 +58,8 @@ def library(name: str) -> Library:
     headers = eigen()
     if headers is not None:
         flags += ["-isystem", str(headers)]
-    key = hashlib.sha256("\0".join([COMPILER, *flags, text]).encode()).hexdigest()[:16]
+    shared = [header.read_text() for header in sorted(_DIRECTORY.glob("*.hpp"))]
+    key = hashlib.sha256("\0".join([COMPILER, *flags, text, *shared]).encode()).hexdigest()[:16]
     directory = Path(tempfile.gettempdir()) / f"scanlib-bench-{os.getuid()}"
     directory.mkdir(mode=0o700, exist_ok=True)
     if directory.stat().st_uid != os.getuid():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from time import perf_counter, sleep
+from time import perf_counter, process_time, sleep
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,8 @@ from .workload import Contender, Workload, arrays
 
 # One sample takes about this long, and a contender whose call is longer than this is sampled less often.
 SAMPLE_SECONDS, SLOW_SECONDS = 0.02, 0.2
-# Threads of the contender before may still be spinning; in this time they go to sleep.
-REST_SECONDS = 0.003
+# Threads of the contender before may still spin, on the cores of the next; so long they may take to go to sleep.
+REST_SECONDS, LOOK_SECONDS = 0.2, 0.004
 
 
 @dataclass
@@ -125,9 +125,22 @@ def _sample(timings: Sequence[Timing], repeats: int) -> None:
         for timing in _turned(timings, number):
             every = 1 + int(once[timing.contender.name] / SLOW_SECONDS)
             if number % every == 0:
-                sleep(REST_SECONDS)
+                _rest()
+                # Cores that have slept, and threads that have moved, are slow at first.
+                if once[timing.contender.name] < SLOW_SECONDS / 4:
+                    _timed(timing.call, timing.count)
                 timing.samples.append(_timed(timing.call, timing.count) / timing.steps)
                 timing.rounds.append(number)
+
+
+def _rest() -> None:
+    """Waits until no thread of this process is at work."""
+    end = perf_counter() + REST_SECONDS
+    while perf_counter() < end:
+        used = process_time()
+        sleep(LOOK_SECONDS)
+        if process_time() - used < LOOK_SECONDS / 10:
+            return
 
 
 def _turned(timings: Sequence[Timing], number: int) -> Iterator[Timing]:

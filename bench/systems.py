@@ -161,7 +161,12 @@ def onnx_session(text: str, **constants: np.ndarray) -> Any:
 
     model = onnx.parser.parse_model(text)
     model.graph.initializer.extend(onnx.numpy_helper.from_array(x, name) for name, x in constants.items())
-    return onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    # Its threads would wait for the next call for tens of milliseconds, on the cores of whoever is timed then.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    return onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
 
 
 def onnxruntime(make: Make, way: str, part: float = 1.0) -> list[Contender]:
