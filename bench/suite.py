@@ -16,5 +16,10 @@ def workload_named(name: str) -> Workload:
 
 
 def chosen(patterns: list[str]) -> list[Workload]:
-    """The workloads whose name holds one of the patterns (words, or shell patterns); all for none."""
-    return [w for w in WORKLOADS if not patterns or any(p in w.name or fnmatch(w.name, p) for p in patterns)]
+    """The workloads with these names; a pattern that is no name stands for all that hold or match it; none, for all."""
+    names = {w.name for w in WORKLOADS}
+
+    def fits(name: str, pattern: str) -> bool:
+        return name == pattern or (pattern not in names and (pattern in name or fnmatch(name, pattern)))
+
+    return [w for w in WORKLOADS if not patterns or any(fits(w.name, p) for p in patterns)]
