@@ -100,7 +100,7 @@ def fold(value: Expr) -> Int:
     return int(value.value) if value.op == "const" else value
 
 
-def dim(slot: int, minimum: int = 0) -> Expr:
+def dim(slot: int, minimum: int | None = 0) -> Expr:
     return expr("dim", (), "int64", slot, minimum)
 
 

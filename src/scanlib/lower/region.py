@@ -11,6 +11,7 @@ gets memory only when something needs it there, and the statements that fill it 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 from .. import lowered
 from ..dims import product
@@ -115,6 +116,18 @@ class Region:
                 self.values[id(node.output)] = self.expand(node.output)
             else:
                 self.store_if_worthwhile(node)
+
+    def snapshot(self) -> Callable[[], None]:
+        """What undoes all that is done to this region and those around it from now on, as often as it is called."""
+        before = {k: _copy(v) for k, v in vars(self).items() if isinstance(v, (dict, list, set))}
+        outer = self.parent.snapshot() if self.parent is not None else None
+
+        def restore() -> None:
+            vars(self).update({k: _copy(v) for k, v in before.items()})
+            if outer is not None:
+                outer()
+
+        return restore
 
     def refuse_control_flow(self, node: Apply) -> None:
         """Raise unless scans and branches can run inside this region."""
@@ -387,6 +400,25 @@ class Region:
             self.kernels.setdefault(level, []).append(SetDim(slot, value))
         return self.slots[value]
 
+    def number(self, value: Int) -> Int:
+        """`value` as a slot of the dims table if it is read from memory, so that inner loops need not compute it."""
+        if isinstance(value, int) or not any(name[0] in "br" for name in value.reads):
+            return value
+        level = self.data_level([value])
+        if self.parent is not None and level < 0:
+            # The enclosing region may test it, which knows no slot that is set here.
+            return value
+        slot = self.slot(value)
+        self.buffer_levels.setdefault(f"d{slot}", level)
+        return lowered.dim(slot, value.minimum)
+
+    def settle(self, v: Variable) -> None:
+        """Put `v` into memory, and into slots where it lies there, as far as data tell."""
+        view = self.memory(v)
+        if self.values.get(id(v)) is view:
+            shape, strides = (tuple(map(self.number, group)) for group in (view.shape, view.strides))
+            self.values[id(v)] = View(view.buffer, self.number(view.offset), shape, strides, view.dtype)
+
     def operand(self, view: View) -> Operand:
         return Operand(
             view.buffer,
@@ -467,6 +499,13 @@ class Region:
         """The calls that run the statements of a level."""
         body = self.kernels.get(level)
         return [Call(self.program.kernel(body), f"level {level}", *self.lanes)] if body else []
+
+
+def _copy(table: Any) -> Any:
+    """A copy down to the lists in it."""
+    if isinstance(table, dict):
+        return {k: list(v) if isinstance(v, list) else v for k, v in table.items()}
+    return type(table)(table)
 
 
 def itemsize(dtype: str) -> int:

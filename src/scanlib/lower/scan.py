@@ -65,15 +65,15 @@ class ScanOutput:
 def lower_scan(region: Region, node: Apply, level: int) -> list[Instruction]:
     """The instructions that run the scan `node` as a barrier of `level`."""
     spec, given = spec_of(node), operands_of(node)
-    steps = region.integer(given.steps)
+    steps = region.number(region.integer(given.steps))
     message = f"scan '{spec.name}': n_steps is {{0}}, expected 0 or more; only a constant may be negative"
     region.require(lowered.compare("ge", steps, 0), "value", message, (steps,))
     for v in given.sequences:
         if not region.pullable(v):
-            region.memory(v)
+            region.settle(v)
     for v in given.non_sequences:
         if not is_free(region, v):
-            region.memory(v)
+            region.settle(v)
     outputs = [_output(region, node, spec, k) for k in range(len(spec.keep))]
     program = region.program
     slots = LoopSlots(region.slot(steps), program.slot(), program.slot(), program.slot(), program.slot(1))
@@ -180,7 +180,7 @@ def _lower_body(
     shapes = [o.shape for o in outputs]
     from .lanes import LaneBody
 
-    state = region.program.snapshot()
+    state, undo = region.program.snapshot(), region.snapshot()
     choices = region.program.choices
     in_place = [o.label for o in outputs if o.updates]
     first: type[Body] = Body if in_place or "lanes" not in choices else LaneBody
@@ -198,7 +198,9 @@ def _lower_body(
         except NotBatched as reason:
             kind, native, batched = first, True, False
             reasons = {"batched": str(reason)}
+        # An attempt may have put values of the regions around it into memory: they lie there no longer.
         region.program.restore(state)
+        undo()
         for o, shape in zip(outputs, shapes):
             o.shape = shape
 
