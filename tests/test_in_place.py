@@ -113,6 +113,22 @@ def test_generated_updates(chosen: list[Update], steps: int, static: bool, seed:
         np.testing.assert_array_equal(a, b)
 
 
+def test_where_to_write_is_read_from_a_state_in_place() -> None:
+    """Lengths and positions of what is written may come from what another update changes."""
+    places, x = T.lvector("places"), T.dvector("x")
+
+    def step(places: Any, x: Any) -> Any:
+        first, count = places[0], places[1]
+        part = x[first : first + count]
+        moved = T.set_subtensor(x[first + 1 : first + 1 + count], part.sum() * T.ones_like(part))
+        return T.set_subtensor(places[:2], T.stack([first + 1, count + 1])), moved
+
+    (_, made), _ = scanlib.scan(step, outputs_info=[places, x], n_steps=3)
+    point = np.arange(1, 21), np.linspace(0.0, 1.0, 30)
+    expected, got = (scanlib.function([places, x], made[-1], mode=m)(*point) for m in ("reference", "native"))
+    np.testing.assert_allclose(got, expected, rtol=1e-12)
+
+
 def storage(step: Callable[..., Any], *shape: int, read: slice | int = -1, label: str = "x") -> str:
     x = T.tensor("float64", shape=(None,) * len(shape), name="x")
     trace, _ = scanlib.scan(step, sequences=T.arange(5), outputs_info=x)

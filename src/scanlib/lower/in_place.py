@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 from .. import lowered
@@ -18,7 +17,7 @@ from ..lowered import Assign, Expr, Int, Statement
 from ..ops.scan_op import ScanSpec
 from .context import ApplyContext
 from .program import View
-from .region import Pull, Region
+from .region import Region
 from .stages import copy
 
 if TYPE_CHECKING:
@@ -66,16 +65,66 @@ class Updates:
     statements: tuple[Statement, ...]
 
 
-class _Context(ApplyContext):
-    """The lowering of one update: its operands are read where they were put before the first update."""
+class _Held:
+    """What the updates write, and where, as it is before the first of them."""
 
-    def __init__(self, region: Region, node: Apply, target: View, held: dict[int, Pull]) -> None:
-        super().__init__(region, node, (target,))
+    def __init__(self, region: Region, buffers: set[int]) -> None:
+        self.region = region
+        self.buffers = buffers
+        self.changed = {f"b{b}" for b in buffers}
+        self.names: list[str] = []
+        self.values: list[Expr] = []
+        self.registers: dict[Expr, Expr] = {}
+        self.views: dict[int, View] = {}
+
+    def number(self, value: Int) -> Int:
+        """`value`, in a register if an update may change what it is computed from."""
+        if isinstance(value, int) or not value.reads & self.changed:
+            return value
+        return self.register(value)
+
+    def register(self, value: Expr) -> Expr:
+        if value not in self.registers:
+            name = self.region.program.unique("u")
+            self.names.append(name)
+            self.values.append(value)
+            self.registers[value] = lowered.register(name, value.dtype)
+        return self.registers[value]
+
+    def element(self, v: Variable, index: Sequence[Int]) -> Expr:
+        if v.ndim == 0:
+            return self.register(self.region.element(v, ()))
+        if id(v) not in self.views:
+            view = self._apart(v)
+            shape, strides = (tuple(map(self.number, group)) for group in (view.shape, view.strides))
+            self.views[id(v)] = View(view.buffer, self.number(view.offset), shape, strides, view.dtype)
+        return self.views[id(v)].at(index)
+
+    def _apart(self, v: Variable) -> View:
+        """Memory that holds `v` and that no update changes."""
+        region = self.region
+        view = region.memory(v)
+        if view.buffer not in self.buffers:
+            return view
+        level = max(0, region.level(v))
+        made = region.temporary(describe(v), v.dtype, region.shape(v), level)
+        region.kernels.setdefault(level, []).extend(copy(region, v, made))
+        return made
+
+
+class _Context(ApplyContext):
+    """The lowering of one update."""
+
+    def __init__(self, node: Apply, target: View, held: _Held) -> None:
+        super().__init__(held.region, node, (target,))
         self.held = held
 
+    def shape(self, i: int) -> tuple[Int, ...]:
+        return tuple(map(self.held.number, super().shape(i)))
+
     def element(self, i: int, index: Sequence[Int]) -> Expr:
-        held = self.held.get(id(self.node.inputs[i]))
-        return super().element(i, index) if held is None else held(tuple(index))
+        v = self.node.inputs[i]
+        return super().element(i, index) if isinstance(v, Constant) else self.held.element(v, index)
 
     def value(self, i: int) -> Int:
         return lowered.fold(lowered.cast(self.element(i, ()), "int64"))
@@ -83,41 +132,13 @@ class _Context(ApplyContext):
 
 def lower_updates(region: Region, states: Sequence[tuple[ScanOutput, View, Sequence[Apply]]]) -> Updates:
     """The updates of all states of a step; each stands with its slot and its rows."""
-    buffers = {o.buffer for o, _, _ in states}
-    held: dict[int, Pull] = {}
-    names: list[str] = []
-    values: list[Expr] = []
-    for v in operands([node for _, _, nodes in states for node in nodes]):
-        if id(v) in held:
-            continue
-        if v.ndim:
-            view = _apart(region, v, buffers)
-            held[id(v)] = view.at
-        else:
-            names.append(region.program.unique("u"))
-            values.append(region.element(v, ()))
-            held[id(v)] = partial(_register, lowered.register(names[-1], v.dtype))
+    held = _Held(region, {o.buffer for o, _, _ in states})
     statements: list[Statement] = []
     for _, slot, nodes in states:
         for node in nodes:
             assert node.op.update is not None
-            statements += node.op.update(_Context(region, node, slot, held))
-    return Updates(tuple(names), tuple(values), tuple(statements))
-
-
-def _register(register: Expr, index: tuple[Int, ...]) -> Expr:
-    return register
-
-
-def _apart(region: Region, v: Variable, buffers: set[int]) -> View:
-    """Memory that holds `v` and is none of `buffers`."""
-    view = region.memory(v)
-    if view.buffer not in buffers:
-        return view
-    level = max(0, region.level(v))
-    made = region.temporary(describe(v), v.dtype, region.shape(v), level)
-    region.kernels.setdefault(level, []).extend(copy(region, v, made))
-    return made
+            statements += node.op.update(_Context(node, slot, held))
+    return Updates(tuple(held.names), tuple(held.values), tuple(statements))
 
 
 def append_last(region: Region, updates: Updates) -> None:
