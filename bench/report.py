@@ -31,9 +31,10 @@ class Ratio:
     @property
     def text(self) -> str:
         outcome = (
-            "" if self.target is None else f"   target {self.target:.2f}  {'met' if self.met else 'NOT MET'}"
+            "" if self.target is None else f"   target {self.target:.3g}  {'met' if self.met else 'NOT MET'}"
         )
-        return f"scanlib ÷ {self.label} ({self.to}): {self.value:.2f}{outcome}"
+        value = f"{self.value:.2f}" if self.value >= 0.1 else f"{self.value:.5f}"
+        return f"scanlib ÷ {self.label} ({self.to}): {value}{outcome}"
 
 
 def ratios(result: Result) -> list[Ratio]:
@@ -48,6 +49,10 @@ def ratios(result: Result) -> list[Ratio]:
     if named is not None:
         label = f"best of {', '.join(targets.of)}"
         found.append(Ratio(label, named, result.ratio(named), targets.peer))
+    if targets.memory is not None and named in result.memory:
+        own, other = result.memory[result.of_system("scanlib")[0].contender.name], result.memory[named]
+        for label, key in (("bytes the core counts", "counted"), ("rise of the resident memory", "peak")):
+            found.append(Ratio(label, named, own[key] / other[key], targets.memory))
     if result.limit is not None:
         found.append(Ratio("limit", result.limit, result.ratio(result.limit), targets.limit))
     jax = result.best(result.of_system("jax"))

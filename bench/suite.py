@@ -4,10 +4,36 @@ from __future__ import annotations
 
 from fnmatch import fnmatch
 
-from . import calls, filters, garch, hmm, kalman, lanes, linear, lorenz, networks, seir, tridiagonal
+from . import (
+    calls,
+    checkpoints,
+    filters,
+    garch,
+    hmm,
+    kalman,
+    lanes,
+    linear,
+    lorenz,
+    networks,
+    seir,
+    tridiagonal,
+)
 from .workload import Workload
 
-FAMILIES = (garch, filters, linear, lorenz, seir, lanes, kalman, hmm, tridiagonal, networks, calls)
+FAMILIES = (
+    garch,
+    filters,
+    linear,
+    lorenz,
+    seir,
+    lanes,
+    kalman,
+    hmm,
+    tridiagonal,
+    networks,
+    checkpoints,
+    calls,
+)
 WORKLOADS: tuple[Workload, ...] = tuple(w for family in FAMILIES for w in family.WORKLOADS)
 
 

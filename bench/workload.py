@@ -44,7 +44,7 @@ class Contender:
 
 @dataclass(frozen=True)
 class Targets:
-    """The largest ratios allowed: to peers and to the limit.
+    """The largest ratios allowed: to peers and to the limit; `memory` is that of the core's bytes to those of `of`.
 
     `of` names the systems that the target `peer` speaks of, and the best of them counts; without it, all peers.
     """
@@ -52,6 +52,7 @@ class Targets:
     peer: float | None = None
     limit: float | None = None
     of: tuple[str, ...] = ()
+    memory: float | None = None
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,7 @@ NO_FLOW = {
     "eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or", "logical_xor", "logical_not", "isnan",
     "bitwise_and", "bitwise_or", "bitwise_xor", "left_shift", "right_shift", "shape", "shape_i", "all", "any",
     "argmax", "argmin", "argsort", "arange", "eye", "nonzero", "repeat_index", "disconnected_grad",
+    "revolve_split", "revolve_plan",
 }  # fmt: skip
 # Rows with a test of their own elsewhere.
 ELSEWHERE = {"scan"}

@@ -186,6 +186,26 @@ def _steps(n_steps: Any, name: str) -> tuple[Variable | None, bool]:
     return variable, False
 
 
+def _check_checkpoint(checkpoint: Any, memory_budget: Any, what: str) -> None:
+    def positive(value: Any) -> bool:
+        return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and int(value) > 0
+
+    if not (
+        checkpoint is None or positive(checkpoint) or (isinstance(checkpoint, str) and checkpoint == "auto")
+    ):
+        raise UserValueError(
+            f"{what}: checkpoint must be None, 'auto', or a positive number of steps, got {checkpoint!r}"
+        )
+    if memory_budget is None:
+        return
+    if not positive(memory_budget):
+        raise UserValueError(
+            f"{what}: memory_budget must be a positive number of bytes, got {memory_budget!r}"
+        )
+    if checkpoint != "auto":
+        raise UserValueError(f"{what}: memory_budget needs checkpoint='auto', got checkpoint={checkpoint!r}")
+
+
 def normalise(
     fn: Any,
     sequences: Any,
@@ -211,6 +231,7 @@ def normalise(
         raise UserValueError(
             f"scan '{name}': truncate_gradient must be -1 or positive, got {truncate_gradient}"
         )
+    _check_checkpoint(checkpoint, memory_budget, f"scan '{name}'")
     steps, reverse = _steps(n_steps, name)
     found = tuple(_sequence(entry, i, name) for i, entry in enumerate(as_list(sequences)))
     if steps is None and not found:
@@ -229,6 +250,6 @@ def normalise(
         backwards=bool(go_backwards) != reverse,
         strict=bool(strict),
         truncate_gradient=int(truncate_gradient),
-        checkpoint=checkpoint,
-        memory_budget=memory_budget,
+        checkpoint=int(checkpoint) if isinstance(checkpoint, np.integer) else checkpoint,
+        memory_budget=None if memory_budget is None else int(memory_budget),
     )

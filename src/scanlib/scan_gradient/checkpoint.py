@@ -1,191 +1,237 @@
-"""The reverse of a checkpointed scan: only the states between segments are kept, and each segment runs again.
+"""The reverse of a checkpointed scan: a few states are held, and the steps between them run again.
 
-The forward scan is written once more as scans of scans: the T steps are cut into segments of N1 steps,
-these into segments of N2, and so on down to plain scans of Nl steps, where each length is a multiple of the
-next.  The steps left over come first, shortest lengths first, so that every length T works:
+The steps are cut into leaves, runs of consecutive steps of which the first may be shorter.  The reverse is one scan
+that walks the binomial schedule (ops/revolve.py).  It holds states in slots, a stack: slot k has the state before a
+run of leaves that have not been reversed, of which there are lengths[k], and which end where those of slot k + 1
+begin.  Each of its steps
 
-    T mod Nl steps · (T mod N(l-1)) div Nl segments of Nl · … · T div N1 segments of N1
+    loads the state of the topmost slot, and runs forward over as many leaves as `revolve_split` says;
+    if one leaf is left from there on, reverses it: the plain gradient of a scan over its steps;
+    otherwise stores the state it has reached in the next slot.
 
-The reverse of that graph is what is wanted: the reverse step of an outer scan runs its inner scan again from
-the states kept.  With l lengths, each about T^(1/(l+1)) times the next, (l + 1)·T^(1/(l+1)) states are held
-at a time and each step is run l + 1 times: the multi-level schedule, which is within a small factor of the
-binomial one (Griewank and Walther 2000, "Revolve", ACM TOMS 26:19) and whose segments are plain loops.
+The leaves are reversed from the last to the first, so that the cotangents of the states are states of that scan;
+those of non-sequences are summed, and those of sequences written where they belong.  All of these and the slots are
+updated in place (lower/in_place.py).  `checkpoint=N` is the schedule for leaves of N steps and a slot for each.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
 from ..differentiate import pullback, total
-from ..graph import Apply, Variable
+from ..graph import Apply, Constant, TensorType, Variable, toposort
 from ..ops.base import is_float
-from ..ops.history import history, pad_start
-from ..ops.scan_op import ScanOperands, ScanSpec, operands_of, scan_op, spec_of
-from ..ops.shape import dims_of, int_constant, reshape
-from .builder import ScanBuilder
-from .reverse import reverse, substitute_all
+from ..ops.history import history, pad_end, pad_start
+from ..ops.revolve import revolve_plan, revolve_split
+from ..ops.scan_op import ScanSpec, operands_of, scan_op, spec_of
+from ..ops.shape import dim, dims_of, int_constant
+from .builder import ScanBuilder, State
+from .reverse import Reverse, same_length, substitute_all
 from .tails import split_tail
 
-DEFAULT_STATES = 1024  # states held at a time by checkpoint="auto" without a budget, if so many are enough
+# What checkpoint="auto" may hold without a memory_budget: so many bytes or, if that is more, this many times the
+# geometric mean of what a state and a step take, times the root of the number of steps.  With 2, no step would run
+# forward more than once before its leaf; with 1.3, about half of them do so twice, for two thirds of the memory.
+DEFAULT_BYTES = 1 << 18
+DEFAULT_SHARE = 1.3
+INDEX = TensorType("int64", ())
 
 
-@dataclass(frozen=True)
-class Chunk:
-    """A run of consecutive steps: operands whose sequences are as long as the run."""
-
-    start: Variable
-    steps: Variable
-    sequences: tuple[Variable, ...]
-
-
-@dataclass(frozen=True)
-class Ran:
-    """The last values of each state, as many as its depth, and the traces of the outputs asked for.
-
-    The traces of segments have one leading axis per level, `leading` long, instead of one for the steps.
-    """
-
-    chunk: Chunk
-    last: tuple[Variable, ...]
-    traces: tuple[Variable, ...]
-    leading: tuple[Variable, ...]
-
-    def cotangent(self, g: Variable) -> Variable:
-        """The part of a cotangent of all steps that belongs to this run, in the form of its traces."""
-        rows = g[self.chunk.start : self.chunk.start + self.chunk.steps]
-        return rows if len(self.leading) == 1 else _split(rows, *self.leading)
-
-
-def reverse_by_segments(
+def reverse_by_leaves(
     node: Apply, cotangents: Sequence[Variable | None], wanted: Sequence[bool]
 ) -> list[Variable | None]:
     """`reverse` for a scan with `checkpoint`."""
-    spec = spec_of(node)
-    if spec.truncate_gradient >= 0:
-        # The reverse of a truncated run reads the last steps only.
-        plain = scan_op.apply(node.inputs, {**node.params, "spec": replace(spec, checkpoint=None)})
-        return reverse(plain, cotangents, wanted)
-    stand_ins = [v.clone() for v in node.inputs]
-    operands = _operands(node, stand_ins)
-    steps = stand_ins[0]
-    dense, last = _received(node, cotangents, steps)
-    runs = _Segments(spec, operands, tuple(dense), segment_lengths(spec, operands)).run()
-    outputs = [*(v for run in runs for v in run.traces), *(runs[-1].last[k] for k in last)]
-    received = [*(run.cotangent(g) for run in runs for g in dense.values()), *last.values()]
-    pulled = pullback(outputs, received, [v for v, w in zip(stand_ins, wanted) if w])
-    actual: list[Variable] = list(node.inputs)
-    if spec.until:
-        actual[0] = node.outputs[-1]
-    back = dict(zip(stand_ins, actual))
-    made = iter(substitute_all(pulled, back))
-    return [next(made) if w else None for w in wanted]
+    spec = replace(spec_of(node), checkpoint=None, memory_budget=None)
+    plain = Reverse(scan_op.apply(node.inputs, {**node.params, "spec": spec}), cotangents, wanted)
+    gradient = plain.run()
+    if not plain.carried:
+        return gradient
+    return _Leaves(node, cotangents, plain, gradient).run()
 
 
-def _operands(node: Apply, variables: Sequence[Variable]) -> ScanOperands:
-    spec = spec_of(node)
-    first = 1 + spec.sequences
-    second = first + len(spec.states)
-    parts = (tuple(variables[1:first]), tuple(variables[first:second]), tuple(variables[second:]))
-    assert len(operands_of(node).initials) == len(parts[1])
-    return ScanOperands(variables[0], *parts)
+@dataclass(frozen=True)
+class Cut:
+    """How the steps are cut: into leaves of `length` steps, the first being shorter; so many slots."""
+
+    steps: Variable
+    length: Variable
+    slots: Variable
+
+    @cached_property
+    def leaves(self) -> Variable:
+        return (self.steps + self.length - 1) // self.length
+
+    @cached_property
+    def missing(self) -> Variable:
+        """Steps that the first leaf is short of."""
+        return self.leaves * self.length - self.steps
+
+    def start(self, leaf: Variable) -> Variable:
+        """The first step of a leaf."""
+        from ..tensor import maximum, minimum
+
+        made: Variable = minimum(maximum(leaf * self.length - self.missing, 0), self.steps)
+        return made
 
 
-def _received(
-    node: Apply, cotangents: Sequence[Variable | None], steps: Variable
-) -> tuple[dict[int, Variable], dict[int, Variable]]:
-    """By output: cotangents of whole traces, and cotangents of the last values of states (depth many)."""
-    spec = spec_of(node)
-    dense: dict[int, Variable] = {}
-    last: dict[int, Variable] = {}
-    for k, g in enumerate(cotangents[:-1]):
-        if g is None or not is_float(node.outputs[k].dtype):
-            continue
-        whole, tail = split_tail(g)
-        if tail is not None and k < len(spec.states) and (tail.type.shape[0] or 0) <= spec.depths[k]:
-            last[k] = pad_start(tail, int_constant(spec.depths[k]))
-            tail = None
-        both = total([v for v in (whole, None if tail is None else pad_start(tail, steps)) if v is not None])
-        if both is not None:
-            dense[k] = both
-    return dense, last
-
-
-# How long the segments are.
-
-
-def segment_lengths(spec: ScanSpec, operands: ScanOperands) -> list[Variable]:
-    """The lengths N1, N2, … of the segments, longest first; lengths above the number of steps are unused.
-
-    With "auto", the fewest levels are used whose states fit: half of what may be held goes to the shortest
-    segments, for long ones run best, and the other half to the levels above.
-    """
-    if isinstance(spec.checkpoint, int):
-        return [int_constant(spec.checkpoint)]
-    from ..tensor import le, maximum, minimum, switch
-
-    levels = 2
-    held: Variable = int_constant(DEFAULT_STATES)
-    if spec.memory_budget is not None:
-        levels, held = 3, int_constant(spec.memory_budget) // bytes_of_states(operands)
-    steps = operands.steps
-    half = maximum(held // 2, 1)
-    shortest = factor = _root(steps, levels + 1)
-    for level in range(levels, 0, -1):
-        root = _root(steps // half, level)
-        fits = le(root * level + half, held)
-        shortest, factor = switch(fits, half, shortest), switch(fits, root, factor)
-    lengths = [switch(le(steps, held), steps + 1, shortest)]
-    for _ in range(levels - 1):
-        # A multiple of the shorter length that is above `steps` as soon as the product is.
-        lengths.insert(0, lengths[0] * minimum(factor, steps // lengths[0] + 1))
-    return lengths
-
-
-def _root(number: Variable, degree: int) -> Variable:
-    """The smallest c with c^degree > number, or one more."""
-    from ..tensor import cast, floor
-
-    if degree == 1:
-        return number + 1
-    made: Variable = cast(floor(cast(number, "float64") ** (1.0 / degree)), "int64") + 1
-    return made
-
-
-def bytes_of_states(operands: ScanOperands) -> Variable:
-    """The bytes of one checkpoint, at least 1."""
-    size: Variable = int_constant(1)
-    for v in operands.initials:
-        bytes_: Variable = int_constant(np.dtype(v.dtype).itemsize)
-        for d in dims_of(v):
-            bytes_ = bytes_ * d
-        size = size + bytes_
-    return size
-
-
-# The scan as scans of scans.
-
-
-class _Segments:
-    """The scan of `spec` cut into segments; `dense` names the outputs whose traces are asked for."""
+class _Leaves:
+    """One run of `reverse_by_leaves`; `gradient` is the plain one, which is not computed but looked at."""
 
     def __init__(
-        self, spec: ScanSpec, operands: ScanOperands, dense: tuple[int, ...], lengths: Sequence[Variable]
+        self,
+        node: Apply,
+        cotangents: Sequence[Variable | None],
+        plain: Reverse,
+        gradient: Sequence[Variable | None],
     ) -> None:
-        self.spec = spec
-        self.operands = operands
-        self.dense = dense
-        self.lengths = list(lengths)
-        self.leaf = self._leaf()
+        from ..tensor import minimum
 
-    def _leaf(self) -> ScanSpec:
-        """The plain scan of the shortest segments: states, and the mapped outputs asked for."""
-        spec, count = self.spec, len(self.spec.states)
-        mapped = [k for k in self.dense if k >= count]
-        chosen = [*range(count), *mapped]
-        self.places = [k if k < count else count + mapped.index(k) for k in self.dense]
+        self.node, self.plain, self.gradient = node, plain, gradient
+        self.spec, self.operands = spec_of(node), operands_of(node)
+        self.total = node.outputs[-1] if self.spec.until else self.operands.steps
+        limit = self.spec.truncate_gradient
+        self.truncated = limit >= 0
+        # Steps before these are not reversed.
+        self.steps = minimum(self.total, limit) if self.truncated else self.total
+        self.first: Variable | int = self.total - self.steps if self.truncated else 0
+        first, second = 1 + self.spec.sequences, 1 + self.spec.sequences + len(self.spec.states)
+        self.to_sequences = [i for i, g in enumerate(gradient[1:first]) if g is not None]
+        self.to_constants = [i for i, g in enumerate(gradient[second:]) if g is not None]
+        self.dense, self.last = self._received(cotangents)
+        carried = {k for k in self.last if k in plain.carried}
+        self.fed = sorted(carried.union(plain.fed))
+        self.cut = cut(node, self.steps, bytes_of_states(node), self._bytes_of_step())
+        self.builder = ScanBuilder(f"gradient of {self.spec.name} by leaves")
+
+    def run(self) -> list[Variable | None]:
+        from ..tensor import maximum
+
+        self._declare()
+        self._step()
+        # The last leaf is never stored, so that each but the first is reached once from its left, and there is a
+        # step at all where there are no leaves.
+        built = self.builder.build(maximum(self.cut.leaves * 2, 1))
+        return self._collect([trace[-1] for trace in built.states])
+
+    def _received(
+        self, cotangents: Sequence[Variable | None]
+    ) -> tuple[dict[int, Variable], dict[int, Variable]]:
+        """By output: cotangents of whole traces, and cotangents of the last values of states (depth many)."""
+        dense: dict[int, Variable] = {}
+        last: dict[int, Variable] = {}
+        for k, g in enumerate(cotangents[:-1]):
+            if g is None or not is_float(self.node.outputs[k].dtype):
+                continue
+            whole, tail = split_tail(g)
+            if tail is not None and k < len(self.spec.states):
+                depth = self.spec.depths[k]
+                if (tail.type.shape[0] or 0) <= depth:
+                    last[k] = pad_start(tail, int_constant(depth))
+                    tail = None
+            both = total(
+                [v for v in (whole, None if tail is None else pad_start(tail, self.total)) if v is not None]
+            )
+            if both is not None and k in self.plain.carried:
+                dense[k] = both
+        return dense, last
+
+    def _bytes_of_step(self) -> Variable:
+        """What a step of a leaf takes until it is reversed: the traces read, and the cotangents of sequences."""
+        from ..passes.shapes import Shapes
+
+        forward = self.plain.node
+        made = [g for g in self.gradient if g is not None]
+        read = {v.index: v for n in toposort(made) for v in n.inputs if v.owner is forward}
+        rows = [v for v in read.values() if v.ndim]
+        rows += [self.operands.sequences[i] for i in self.to_sequences]
+        shapes = Shapes()
+        return _bytes([(v.dtype, [shapes.dim(v, axis) for axis in range(1, v.ndim)]) for v in rows])
+
+    # The states of the scan over the schedule.
+
+    def _declare(self) -> None:
+        from ..tensor import set_subtensor, zeros, zeros_like
+
+        self.top = self._state(int_constant(0), "top slot")
+        self.left = self._state(self.cut.leaves, "leaves left")
+        lengths = zeros((self.cut.slots,), dtype="int64")
+        self.lengths = self._state(set_subtensor(lengths[0], self.cut.leaves), "leaves of a slot")
+        self.slots: list[State] = []
+        for label, depth, start in zip(self.spec.labels, self.spec.depths, self._starts()):
+            held = zeros((self.cut.slots, depth, *_lengths(start)[1:]), dtype=start.dtype)
+            self.slots.append(self._state(set_subtensor(held[0], start), f"slots of {label}"))
+        self.lambdas: dict[int, State] = {}
+        for k in self.fed:
+            initial = self.operands.initials[k]
+            start = self.last.get(
+                k, zeros((self.spec.depths[k], *_lengths(initial)[1:]), dtype=initial.dtype)
+            )
+            self.lambdas[k] = self._state(start, f"cotangent of {self.spec.labels[k]}")
+        self.sums = {
+            i: self._state(zeros_like(self.operands.non_sequences[i]), f"cotangent of non-sequence {i}")
+            for i in self.to_constants
+        }
+        self.rows: dict[int, State] = {}
+        for i in self.to_sequences:
+            s = self.operands.sequences[i]
+            self.rows[i] = self._state(
+                zeros((self.steps, *_lengths(s)[1:]), dtype=s.dtype), f"cotangent of sequence {i}"
+            )
+
+    def _state(self, value: Variable, label: str) -> State:
+        from ..tensor import shape_padleft
+
+        return self.builder.state(shape_padleft(value), label)
+
+    def _starts(self) -> list[Variable]:
+        """The states before the first step that is reversed."""
+        initials = [v[:depth] for v, depth in zip(self.operands.initials, self.spec.depths)]
+        return (
+            self._advance(initials, int_constant(0), self.total - self.steps) if self.truncated else initials
+        )
+
+    # Its step.
+
+    def _step(self) -> None:
+        from ..tensor import cast, eq, le, set_subtensor, switch
+
+        cut, k, length = self.cut, self.top.value, self.lengths.value[self.top.value]
+        ahead = revolve_split(length, cut.slots - k)
+        leaf = self.left.value - length + ahead
+        base, start = cut.start(self.left.value - length), cut.start(leaf)
+        reversing = le(length - ahead, 1)
+        count = switch(reversing, cut.start(leaf + 1) - start, 0)
+        held = [s.value[k] for s in self.slots]
+        reached = self._advance(held, self.first + base, start - base)
+        self._reverse_leaf(reached, start, count)
+        stored = 1 - cast(reversing, "int64")
+        free = slice(k + 1, k + 1 + stored)
+        for state, value in zip(self.slots, reached):
+            state.next = set_subtensor(state.value[free], value)
+        lengths = set_subtensor(self.lengths.value[k], ahead)
+        self.lengths.next = set_subtensor(lengths[free], length - ahead)
+        # A slot whose only leaf has been reversed is given up.
+        self.top.next = k + stored - cast(eq(ahead, 0), "int64")
+        self.left.next = self.left.value - 1 + stored
+        self.builder.condition = le(self.left.next, 0)
+
+    def _advance(self, states: Sequence[Variable], start: Variable, count: Variable) -> list[Variable]:
+        """The states `count` steps on."""
+        node = scan_op.apply(self._inputs(states, start, count), {"spec": self._run_of(())})
+        return _last(states, node)
+
+    def _inputs(self, states: Sequence[Variable], start: Variable, count: Variable) -> list[Variable]:
+        rows = [s[start : start + count] for s in self.operands.sequences]
+        return [count, *rows, *states, *self.operands.non_sequences]
+
+    def _run_of(self, mapped: Sequence[int]) -> ScanSpec:
+        """The plain scan over some steps: the states, and these of the mapped outputs."""
+        spec = self.spec
+        chosen = [*range(len(spec.states)), *mapped]
         return replace(
             spec,
             outputs=tuple(spec.outputs[k] for k in chosen),
@@ -193,59 +239,121 @@ class _Segments:
             until=False,
             keep=(None,) * len(chosen),
             labels=tuple(spec.labels[k] for k in chosen),
+            truncate_gradient=-1,
             checkpoint=None,
+            memory_budget=None,
         )
 
-    def run(self) -> list[Ran]:
-        """All steps: the plain run of what is left over, then the segments of each length."""
-        steps, lengths = self.operands.steps, self.lengths
-        done = steps % lengths[-1]
-        runs = [self._plain(self._chunk(int_constant(0), done), self.operands.initials)]
-        for level in range(len(lengths) - 1, -1, -1):
-            rest = steps if level == 0 else steps % lengths[level - 1]
-            count = (rest - done) // lengths[level]
-            runs.append(self._segments(level, self._chunk(done, rest - done), count, runs[-1].last))
-            done = rest
-        return runs
+    def _reverse_leaf(self, states: Sequence[Variable], start: Variable, count: Variable) -> None:
+        """Take the cotangents through a leaf; with no steps in it they stay what they are."""
+        from ..tensor import set_subtensor, zeros_like
 
-    def _chunk(self, start: Variable, steps: Variable) -> Chunk:
-        return Chunk(start, steps, tuple(s[start : start + steps] for s in self.operands.sequences))
+        mapped = [k for k in self.dense if k >= len(self.spec.states)]
+        inputs = self._inputs(states, self.first + start, count)
+        stand_ins = [v.clone() for v in inputs]
+        leaf = scan_op.apply(stand_ins, {"spec": self._run_of(mapped)})
+        first, second = 1 + self.spec.sequences, 1 + self.spec.sequences + len(self.spec.states)
+        last = _last(stand_ins[first:second], leaf)
+        places = {k: k if k < len(last) else len(last) + mapped.index(k) for k in self.dense}
+        from_, to = self.first + start, self.first + start + count
+        outputs = [*(leaf.outputs[places[k]] for k in self.dense), *(last[k] for k in self.fed)]
+        received = [*(g[from_:to] for g in self.dense.values()), *(s.value for s in self.lambdas.values())]
+        wrt = [*(stand_ins[1 + i] for i in self.rows), *(stand_ins[first + k] for k in self.fed)]
+        wrt += [stand_ins[second + i] for i in self.sums]
+        made = iter(substitute_all(pullback(outputs, received, wrt), dict(zip(stand_ins, inputs))))
+        for state in self.rows.values():
+            g = next(made)
+            state.next = state.value if g is None else set_subtensor(state.value[start : start + count], g)
+        for state in self.lambdas.values():
+            g = next(made)
+            state.next = zeros_like(state.value) if g is None else g
+        for state in self.sums.values():
+            g = next(made)
+            state.next = state.value if g is None else state.value + g
 
-    def _plain(self, chunk: Chunk, initials: Sequence[Variable]) -> Ran:
-        inputs = (chunk.steps, *chunk.sequences, *initials, *self.operands.non_sequences)
-        node = scan_op.apply(inputs, {"spec": self.leaf})
-        last = tuple(
-            history(initial, trace)[-depth:]
-            for initial, trace, depth in zip(initials, node.outputs, self.spec.depths)
-        )
-        return Ran(chunk, last, tuple(node.outputs[p] for p in self.places), (chunk.steps,))
+    # What comes out of it.
 
-    def _segments(self, level: int, chunk: Chunk, count: Variable, initials: Sequence[Variable]) -> Ran:
-        """`count` segments of lengths[level] steps: a scan whose step runs one of them."""
-        from ..tensor import shape_padleft
+    def _collect(self, values: Sequence[Variable]) -> list[Variable | None]:
+        from ..tensor import le, switch, zeros_like
 
-        length = self.lengths[level]
-        builder = ScanBuilder(f"segments of {self.spec.name}")
-        rows = [builder.sequence(_split(s, count, length)) for s in chunk.sequences]
-        states = [
-            builder.state(shape_padleft(v), f"checkpoint of {label}")
-            for v, label in zip(initials, self.spec.labels)
-        ]
-        inner = Chunk(int_constant(0), length, tuple(rows))
-        starts = [s.value for s in states]
-        if level + 1 < len(self.lengths):
-            ran = self._segments(level + 1, inner, length // self.lengths[level + 1], starts)
+        final = dict(zip(map(id, self.builder.states), values))
+        results: list[Variable | None] = [None] * len(self.gradient)
+        for i, state in self.rows.items():
+            g, s = final[id(state)], self.operands.sequences[i]
+            g = pad_start(g, self.total) if self.truncated else g
+            results[1 + i] = g if same_length(self.total, s) else pad_end(g, dim(s, 0))
+        first, second = 1 + self.spec.sequences, 1 + self.spec.sequences + len(self.spec.states)
+        for k, state in self.lambdas.items():
+            if self.gradient[first + k] is not None:
+                g = final[id(state)]
+                kept = le(self.total, self.spec.truncate_gradient)
+                results[first + k] = switch(kept, g, zeros_like(g)) if self.truncated else g
+        for i, state in self.sums.items():
+            results[second + i] = final[id(state)]
+        return results
+
+
+def _last(initials: Sequence[Variable], node: Apply) -> list[Variable]:
+    """The last values of each state, as many as its depth."""
+    from ..tensor import specify_shape
+
+    last = []
+    for v, trace, depth in zip(initials, node.outputs, spec_of(node).depths):
+        rows = history(v, trace)[-depth:]
+        # Known to be so many, they are part of the history of the run that begins with them.
+        last.append(specify_shape(rows, (depth, *(None,) * (rows.ndim - 1))))
+    return last
+
+
+def _lengths(v: Variable) -> list[Variable | int]:
+    """The dims of `v`, as numbers where they are known."""
+    return [dim(v, axis) if d is None else d for axis, d in enumerate(v.type.shape)]
+
+
+# How long the leaves are, and how many slots there are.
+
+
+def cut(node: Apply, steps: Variable, state_bytes: Variable, step_bytes: Variable) -> Cut:
+    from ..tensor import cast, maximum, sqrt
+
+    spec = spec_of(node)
+    if isinstance(spec.checkpoint, int):
+        length = int_constant(spec.checkpoint)
+        return Cut(steps, length, maximum((steps + length - 1) // length, 1))
+    if spec.memory_budget is None:
+        together = sqrt(cast(steps, "float64") * state_bytes * step_bytes)
+        budget = maximum(cast(together * DEFAULT_SHARE, "int64"), DEFAULT_BYTES) + state_bytes + step_bytes
+    else:
+        budget = int_constant(spec.memory_budget)
+    made = revolve_plan.apply([steps, budget, state_bytes, step_bytes], {"label": spec.name})
+    return Cut(steps, *made.outputs)
+
+
+def bytes_of_states(node: Apply) -> Variable:
+    """The bytes of the states that one slot holds, at least 1."""
+    states = zip(operands_of(node).initials, spec_of(node).depths)
+    return _bytes([(v.dtype, [int_constant(depth), *dims_of(v)[1:]]) for v, depth in states])
+
+
+def _bytes(arrays: Sequence[tuple[str, Sequence[Variable]]]) -> Variable:
+    """The bytes of arrays of these dtypes and dims together, at least 1; a constant if all dims are."""
+    from ..tensor import maximum
+
+    known = 0
+    terms: list[Variable] = []
+    for dtype, dims in arrays:
+        size = np.dtype(dtype).itemsize
+        unknown: Variable | None = None
+        for d in dims:
+            if isinstance(d, Constant):
+                size *= int(d.data)
+            else:
+                unknown = d if unknown is None else unknown * d
+        if unknown is None:
+            known += size
         else:
-            ran = self._plain(inner, starts)
-        for state, value in zip(states, ran.last):
-            state.next = value
-        for k, trace in zip(self.dense, ran.traces):
-            builder.output(trace, f"steps of {self.spec.labels[k]}")
-        built = builder.build(count)
-        last = tuple(history(s.initial, trace)[-1] for s, trace in zip(states, built.states))
-        return Ran(chunk, last, built.mapped, (count, *ran.leading))
-
-
-def _split(rows: Variable, *leading: Variable) -> Variable:
-    """The leading axis of `rows` as several."""
-    return reshape(rows, *leading, *dims_of(rows)[1:])
+            terms.append(unknown * size)
+    if not terms:
+        return int_constant(max(known, 1))
+    total_size: Variable = maximum(sum(terms[1:], terms[0]) + known, 1)
+    return total_size

@@ -36,10 +36,10 @@ def reverse(
     """
     flags = [is_float(v.dtype) and (wanted is None or wanted[i]) for i, v in enumerate(node.inputs)]
     if spec_of(node).checkpoint is not None:
-        from .checkpoint import reverse_by_segments
+        from .checkpoint import reverse_by_leaves
 
-        return reverse_by_segments(node, cotangents, flags)
-    return _Reverse(node, cotangents, flags).run()
+        return reverse_by_leaves(node, cotangents, flags)
+    return Reverse(node, cotangents, flags).run()
 
 
 @dataclass
@@ -72,7 +72,7 @@ class Registers:
                 p.next = zeros_like(p.value)
 
 
-class _Reverse:
+class Reverse:
     """One run of `reverse`; each method is one phase."""
 
     def __init__(self, node: Apply, cotangents: Sequence[Variable | None], wanted: Sequence[bool]) -> None:
@@ -297,7 +297,7 @@ class _Source:
     number: int
     tap: int = 0
 
-    def bind(self, run: _Reverse) -> Variable:
+    def bind(self, run: Reverse) -> Variable:
         """The input of the reverse step that has this value."""
         spec, operands, builder = run.spec, run.operands, run.builder
         if self.kind == "constant":
