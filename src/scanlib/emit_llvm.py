@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import reduce
 
 from . import lowered
 from .errors import InternalError
@@ -23,7 +24,7 @@ from .lowered import (
     Store,
     as_expr,
 )
-from .statements import coefficient, may_trap, writes
+from .statements import coefficient, length_choices, may_trap, writes
 from .vector_math import definitions
 
 
@@ -58,6 +59,7 @@ class KernelEmitter:
         self.lane: Expr | None = None
         self.base: Expr | None = None
         self.width = 1
+        self.versioned = False
 
     # -- text ------------------------------------------------------------------------------------------
 
@@ -270,6 +272,8 @@ class KernelEmitter:
     def select(self, e: Expr) -> str:
         """Lazy when an arm reads memory: an arm that is not chosen may index outside its array."""
         condition = self.emit(e.args[0])
+        if condition == "false":
+            return self.emit(e.args[2])
         t = llvm_type(e.dtype)
         known = {id(x) for scope in self.scopes for x in scope}
         if not any(may_trap(arm, set(known)) for arm in e.args[1:]):
@@ -356,10 +360,33 @@ class KernelEmitter:
         self.forget({s.index})
 
     def loop(self, s: For) -> None:
+        conditions = [] if self.versioned or s.index[0] == "t" else length_choices(s)
+        if conditions:
+            self.versions(s, conditions)
+            return
         start, stop = self.emit(as_expr(s.start)), self.emit(as_expr(s.stop))
         self.forget(writes(s.body) | {s.index})
         self.counted(lowered.index(s.index), start, stop, 1, s.body)
         self.forget({s.index})
+
+    def versions(self, s: For, conditions: Sequence[Expr]) -> None:
+        """The loop for lengths that may broadcast and, where none of them is 1, with addresses that LLVM sees through.
+
+        A length that is not known before the call is hardly ever 1, but a load whose index depends on that is
+        no load of a vector.
+        """
+        any_is_one = reduce(lambda a, b: lowered.logical("logical_or", a, b), conditions)
+        labels = [self.fresh(name) for name in ("broadcast", "plain", "join")]
+        self.line(f"br i1 {self.emit(any_is_one)}, label %{labels[0]}, label %{labels[1]}")
+        self.versioned = True
+        for label, known in zip(labels, ({}, dict.fromkeys(conditions, "false"))):
+            self.start_block(label)
+            self.scopes.append(known)
+            self.loop(s)
+            self.scopes.pop()
+            self.line(f"br label %{labels[2]}")
+        self.versioned = False
+        self.start_block(labels[2])
 
     def counted(self, variable: Expr, start: str, stop: str, step: int, body: Iterable[Statement]) -> None:
         """for variable = start; variable < stop; variable += step."""

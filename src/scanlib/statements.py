@@ -74,6 +74,44 @@ def expressions(statements: Iterable[Statement]) -> Iterable[Int]:
             yield s.condition
 
 
+def length_choices(loop: For) -> list[Expr]:
+    """The conditions "this length is 1", fixed while `loop` runs, that choose an index along its innermost axis."""
+    changed, one = writes(loop.body), lowered.constant(1, "int64")
+    inner = {lowered.index(name) for name in _innermost(loop)}
+    found: dict[Expr, None] = {}
+    varies: dict[Expr, bool] = {}
+    # Made of sizes alone, so that it may be computed before the loop.
+    sizes: dict[Expr, bool] = {}
+    for e in _below(expressions(loop.body)):
+        varies[e] = e in inner or any(varies[a] for a in e.args)
+        sizes[e] = e.op not in ("index", "load", "reg", "guard") and all(sizes[a] for a in e.args)
+        if e.op == "select" and e.dtype == "int64" and varies[e.args[2]]:
+            condition = e.args[0]
+            is_one = condition.op == "eq" and condition.args[1] is one
+            if is_one and sizes[condition] and changed.isdisjoint(condition.reads):
+                found[condition] = None
+    return list(found)
+
+
+def _innermost(loop: For) -> list[str]:
+    below = [name for s in loop.body if isinstance(s, For) for name in _innermost(s)]
+    return below or [loop.index]
+
+
+def _below(roots: Iterable[Int]) -> Iterable[Expr]:
+    """Every expression the roots are made of, once, operands first."""
+    seen: set[Expr] = set()
+    stack = [(e, False) for e in roots if isinstance(e, Expr)]
+    while stack:
+        e, ready = stack.pop()
+        if ready:
+            yield e
+        elif e not in seen:
+            seen.add(e)
+            stack.append((e, True))
+            stack.extend((a, False) for a in e.args)
+
+
 def coefficient(e: Int, index: Expr) -> Int | None:
     """c where `e` is c·index + something else; None when it is not of that form."""
     if e is index:

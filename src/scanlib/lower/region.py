@@ -22,6 +22,7 @@ from ..ops.base import Affine, Contract, Element, Library, Pointwise, Reduce, St
 from ..ops.base import Region as RegionRule
 from ..plan import NO_SLOT, Allocate, Call, Instruction, Operand
 from .context import RunTimeInference, worded
+from .meeting import meeting
 from .program import (
     IN_KERNEL,
     ROW,
@@ -40,7 +41,7 @@ Value = View | Elements | Pull
 
 # An elementwise chain is cut here so that neither kernels nor the recursion that builds them get too deep.
 INLINE_DEPTH = 40
-# An elementwise operation that is read twice is stored when it costs at least this much.
+# An elementwise result that several computations read is stored when it costs at least this much.
 STORE_COST = 8
 # Innermost static loops up to this length are unrolled.
 UNROLL_LOOP = 8
@@ -63,6 +64,7 @@ class Region:
         self.buffer_levels: dict[str, int] = {}
         self.slots: dict[Expr, int] = {}
         self.uses: dict[int, int] = {}
+        self.meeting: set[int] = set()
         self.depths: dict[int, int] = {}
         self.sinks: dict[int, View] = {}
         self.pending: dict[int, Callable[[tuple[Int, ...]], View]] = {}
@@ -94,6 +96,7 @@ class Region:
         self.uses = dict(clients_of(order))
         for v in outputs:
             self.uses[id(v)] = self.uses.get(id(v), 0) + 1
+        self.meeting = meeting(order, outputs)
         self.nodes = {id(node) for node in order}
         for node in order:
             if is_branch(node):
@@ -210,7 +213,8 @@ class Region:
             cost += 2 if rule.cheap else STORE_COST
         stored = not isinstance(rule, (Pointwise, Element, Affine))
         if not stored and not isinstance(rule, Affine):
-            stored = depth > INLINE_DEPTH or (self.uses.get(id(v), 0) > 1 and cost >= STORE_COST)
+            scattered = self.uses.get(id(v), 0) > 1 and id(v) not in self.meeting
+            stored = depth > INLINE_DEPTH or (scattered and cost >= STORE_COST)
         if stored:
             self.depths[id(v)], self.depths[-id(v)] = 0, 0
             self.memory(v)

@@ -1,0 +1,67 @@
+"""Kernels over run-time lengths: which loops are written twice, and which results are not stored."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import scanlib
+import scanlib.tensor as T
+from scanlib import jit
+
+pytest.importorskip("scanlib._core")
+
+
+@pytest.fixture
+def modules(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The text of every module that is compiled."""
+    seen: list[str] = []
+    load = jit.load
+
+    def recorded(ir: str) -> Any:
+        seen.append(ir)
+        return load(ir)
+
+    monkeypatch.setattr(jit, "load", recorded)
+    return seen
+
+
+def gates(z: Any, c: Any) -> Any:
+    n = c.shape[1]
+    return T.nnet.sigmoid(z[:, :n]) * c + T.nnet.sigmoid(z[:, n : 2 * n]) * T.tanh(z[:, 2 * n :])
+
+
+# Lengths that agree, and slices of length 1 that broadcast.
+@pytest.mark.parametrize("width, n", [(60, 20), (3, 1), (41, 20), (60, 30)])
+def test_slices_of_unknown_length(width: int, n: int, modules: list[str]) -> None:
+    z, c = T.dmatrices("z", "c")
+    rng = np.random.default_rng(width)
+    given = rng.normal(size=(20, width)), rng.normal(size=(20, n))
+    if (width, n) == (60, 30):  # z[:, 2n:] is empty, which broadcasts with nothing but 1
+        with pytest.raises(scanlib.errors.UserError):
+            scanlib.function([z, c], gates(z, c))(*given)
+        return
+    got, expected = (scanlib.function([z, c], gates(z, c), mode=m)(*given) for m in ("native", "reference"))
+    np.testing.assert_allclose(got, expected, rtol=1e-13)
+    if n > 1:
+        assert any("plain" in text and "broadcast" in text for text in modules)
+
+
+def test_what_meets_again_is_computed_once(modules: list[str]) -> None:
+    x = T.dvector("x")
+    f = scanlib.function([x], T.nnet.sigmoid(x))
+    given = np.linspace(-40, 40, 101)
+    np.testing.assert_allclose(f(given), 1 / (1 + np.exp(-given)), rtol=1e-14)
+    assert modules[-1].count("call double @scanlib.exp.f64") == 1
+    assert modules[-1].count("store double") == 1
+
+
+def test_what_is_summed_as_well_is_stored(modules: list[str]) -> None:
+    x = T.dvector("x")
+    e = T.exp(x)
+    f = scanlib.function([x], e / e.sum())
+    given = np.linspace(-4, 4, 101)
+    np.testing.assert_allclose(f(given), np.exp(given) / np.exp(given).sum(), rtol=1e-14)
+    assert modules[-1].count("call double @scanlib.exp.f64") == 1
