@@ -238,6 +238,74 @@ def test_scan_checkpoints_of_theano() -> None:
     np.testing.assert_allclose(gu, pu, rtol=1e-12)
 
 
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("stop", [None, 0.9])
+@pytest.mark.parametrize("steps", [0, 1, 4, 6, 8, 9])
+def test_scan_checkpoints_without_restrictions(steps: int, stop: float | None, mode: str) -> None:
+    """Taps, mapped outputs, a condition, any length, arguments that are no variables: every N-th step."""
+    x, u, w = T.dvector("x"), T.dvector("u"), T.dscalar("w")
+
+    def step(u0: Any, u1: Any, a: Any, b: Any, y: Any, w: Any, half: Any) -> Any:
+        made = T.tanh(a * u0 - b * half + y), y * w + u1, a * u1
+        return made if stop is None else (made, until(T.gt(u0, stop)))
+
+    given_arguments = dict(
+        sequences=[dict(input=u, taps=[0, 1])],
+        outputs_info=[dict(initial=x, taps=[-2, -1]), 0.25, None],
+        non_sequences=[w, 0.5],
+    )
+    saved, _ = scanlib.scan_checkpoints(step, save_every_N=3, padding=False, **given_arguments)
+    plain, _ = scanlib.scan(step, **given_arguments)
+
+    # A loop that stops on the way saves the step in which it stops; one that runs out of steps saves whole blocks.
+    stopped = stop is not None and steps > 5
+
+    def every(trace: Any) -> Any:
+        return T.concatenate([trace[2::3], trace[-1:]]) if stopped else trace[2::3]
+
+    expected = [every(v) for v in plain]
+    outputs = [*saved, *expected]
+    for values in (saved, expected):
+        cost = sum(((v * (k + 1)).sum() for k, v in enumerate(values)), start=T.constant(0.0))
+        outputs += grad(cost, [x, u, w])
+    f = scanlib.function([x, u, w], outputs, mode=mode)
+    point = np.linspace(-0.8, 0.7, steps + 1)
+    if steps > 5:
+        point[4] = 0.95
+    made = f(np.array([0.3, -0.2]), point, 0.7)
+    for got, wanted in zip([*made[:3], *made[6:9]], [*made[3:6], *made[9:]]):
+        np.testing.assert_allclose(got, wanted, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_scan_checkpoints_with_zeros_for_the_last_block(mode: str) -> None:
+    x, u = T.dscalar("x"), T.dvector("u")
+
+    def step(u: Any, x: Any) -> Any:
+        return x + u + 1
+
+    made, _ = scanlib.scan_checkpoints(step, sequences=[u], outputs_info=[x], save_every_N=3)
+    f = scanlib.function([x, u], made, mode=mode)
+    assert f(0.0, np.full(7, 10.0)).tolist() == [33.0, 66.0, 79.0]
+
+
+def test_scan_checkpoints_of_updates() -> None:
+    count = scanlib.shared(0, name="count")
+    made, updates = scanlib.scan_checkpoints(
+        lambda x: (x * 2, {count: count + 1}), outputs_info=[1.0], n_steps=10, save_every_N=4, padding=False
+    )
+    f = scanlib.function([], made, updates=updates)
+    assert f().tolist() == [16.0, 256.0] and count.get_value() == 8
+
+
+def test_scan_checkpoints_keep_every_nth_state() -> None:
+    x, n = T.dvector("x"), T.lscalar("n")
+    made, _ = scanlib.scan_checkpoints(T.sin, outputs_info=[x], n_steps=n, save_every_N=100)
+    f = scanlib.function([x, n], grad(made[-1].sum(), x))
+    f(np.zeros(1000), 10_000)
+    assert f.peak_bytes < 8 * 1000 * 300  # of 10 000 states: those saved, those of a block, and a few
+
+
 def test_checkpoints_of_integer_states_and_random_draws() -> None:
     from scanlib.tensor.shared_randomstreams import RandomStreams
 

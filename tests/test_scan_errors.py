@@ -131,9 +131,9 @@ MISTAKES: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: scan(lambda a: (a, {x: a}), sequences=u),
         "expected a shared variable",
     ),
-    "checkpoints of mapped outputs": (
-        lambda: scanlib.scan_checkpoints(identity, u, outputs_info=[None]),
-        "initial value with the one tap -1",
+    "checkpoints after no steps": (
+        lambda: scanlib.scan_checkpoints(identity, u, outputs_info=[None], save_every_N=0),
+        "save_every_N must be a positive integer, got 0",
     ),
 }
 

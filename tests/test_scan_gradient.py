@@ -441,3 +441,25 @@ def test_random_scans(case: dict[str, Any]) -> None:
 
     order = 2 if len(case["taps"]) < 3 else 1
     verify_grad(fun, points, n_tests=1, mode=MODE, order=order)
+
+
+def test_the_gradient_of_what_is_indexed_is_added_in_place() -> None:
+    """A step that reads rows of a table costs its gradient those rows, not the table."""
+    table, places, h = T.dmatrix("table"), T.lvector("places"), T.dvector("h")
+
+    def step(i: Any, h: Any, table: Any) -> Any:
+        return T.tanh(h * table[i] + table[T.stack([i, i + 1, i])].sum(0) + table[2:4].sum())
+
+    trace, _ = scanlib.scan(step, sequences=places, outputs_info=h, non_sequences=table)
+    gradient = scanlib.grad(trace[-1].sum(), [table, h])
+    rng = np.random.default_rng(4)
+    point = rng.normal(size=(50, 20)) * 0.3, np.array([3, 7, 3, 48, 0]), rng.normal(size=20)
+    expected, made = (
+        scanlib.function([table, places, h], gradient, mode=m)(*point) for m in ("reference", "native")
+    )
+    for a, b in zip(expected, made):
+        np.testing.assert_allclose(b, a, rtol=1e-11, atol=1e-13)
+    f = scanlib.function([table, places, h], gradient)
+    assert (
+        scanlib.explain(f, (50, 20), (5,), (20,)).scans[-1].output("cotangent of table").storage == "in place"
+    )

@@ -173,7 +173,8 @@ def _empty_rows(spec: ScanSpec, arrays: Sequence[np.ndarray]) -> list[tuple[int,
         made = evaluate(spec.outputs, dict(zip(spec.inputs, [*rows, *arrays[second:]])))
         return [a.shape for a in made]
     except UserError:
-        return [tuple(0 if d is None else d for d in v.type.shape) for v in spec.outputs]
+        states = [a.shape[1:] for a in arrays[1 + spec.sequences : second]]
+        return [*states, *(tuple(d or 0 for d in v.type.shape) for v in spec.outputs[len(states) :])]
 
 
 __all__ = ["StepError", "evaluate", "run_scan"]

@@ -73,7 +73,11 @@ def scan(
     go_backwards   iterate over the sequences from their end
     strict         refuse variables that the step uses without being passed them
     return_list    a list of outputs even of one
-    checkpoint, memory_budget   how the gradient stores the states (see the guide)
+    checkpoint     which states the gradient keeps; the others are computed again: None all, N every N-th, "auto"
+                   as many as memory_budget allows, chosen so that the fewest steps run again (the binomial
+                   schedule: Griewank and Walther 2000, ACM TOMS 26:19)
+    memory_budget  bytes for these states and for what the steps being reversed need, with "auto"; by default
+                   256 kB, or what grows with the root of the number of steps if that is more
     mode, profile, allow_gc     accepted, without effect
 
     Returns (outputs, updates): outputs is one variable, a list, or None, each with a leading axis of steps;

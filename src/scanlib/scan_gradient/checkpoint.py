@@ -31,7 +31,7 @@ from ..ops.scan_op import ScanSpec, operands_of, scan_op, spec_of
 from ..ops.shape import dim, dims_of, int_constant
 from .builder import ScanBuilder, State
 from .reverse import Reverse, same_length, substitute_all
-from .tails import split_tail
+from .tails import added, split_tail
 
 # What checkpoint="auto" may hold without a memory_budget: so many bytes or, if that is more, this many times the
 # geometric mean of what a state and a step take, times the root of the number of steps.  With 2, no step would run
@@ -222,7 +222,7 @@ class _Leaves:
     def _advance(self, states: Sequence[Variable], start: Variable, count: Variable) -> list[Variable]:
         """The states `count` steps on."""
         node = scan_op.apply(self._inputs(states, start, count), {"spec": self._run_of(())})
-        return _last(states, node)
+        return last_rows(states, node)
 
     def _inputs(self, states: Sequence[Variable], start: Variable, count: Variable) -> list[Variable]:
         rows = [s[start : start + count] for s in self.operands.sequences]
@@ -253,7 +253,7 @@ class _Leaves:
         stand_ins = [v.clone() for v in inputs]
         leaf = scan_op.apply(stand_ins, {"spec": self._run_of(mapped)})
         first, second = 1 + self.spec.sequences, 1 + self.spec.sequences + len(self.spec.states)
-        last = _last(stand_ins[first:second], leaf)
+        last = last_rows(stand_ins[first:second], leaf)
         places = {k: k if k < len(last) else len(last) + mapped.index(k) for k in self.dense}
         from_, to = self.first + start, self.first + start + count
         outputs = [*(leaf.outputs[places[k]] for k in self.dense), *(last[k] for k in self.fed)]
@@ -269,7 +269,7 @@ class _Leaves:
             state.next = zeros_like(state.value) if g is None else g
         for state in self.sums.values():
             g = next(made)
-            state.next = state.value if g is None else state.value + g
+            state.next = state.value if g is None else added(state.value, g)
 
     # What comes out of it.
 
@@ -293,7 +293,7 @@ class _Leaves:
         return results
 
 
-def _last(initials: Sequence[Variable], node: Apply) -> list[Variable]:
+def last_rows(initials: Sequence[Variable], node: Apply) -> list[Variable]:
     """The last values of each state, as many as its depth."""
     from ..tensor import specify_shape
 

@@ -24,7 +24,7 @@ from ..ops.shape import dim
 from .activity import Flow, wanted_inputs
 from .builder import Built, ScanBuilder, State
 from .kept import is_dear, kept, with_outputs
-from .tails import split_tail
+from .tails import added, split_tail
 
 
 def reverse(
@@ -189,7 +189,7 @@ class Reverse:
                 continue
             label = f"cotangent of {step.name or 'non-sequence'}"
             state = self.builder.state(shape_padleft(zeros_like(operand)), label, type=step.type)
-            state.next = state.value + g
+            state.next = added(state.value, g)
             self.accumulators.append(state)
         for i, g in enumerate(self.to_sequences):
             if g is not None:

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..differentiate import total
-from ..graph import Constant, Variable
+from ..graph import Apply, Constant, Variable
 from ..ops.history import pad_start
 from ..ops.index_rules import At, Span
-from ..ops.indexing import set_subtensor, shift_refs
+from ..ops.indexing import scatter, set_subtensor, shift_refs
 from ..ops.shape import broadcast_to, dim, dims_of, int_constant
 
 LONGEST = 8  # rows; a longer tail is not worth as many registers
@@ -41,6 +41,26 @@ def split_tail(g: Variable) -> tuple[Variable | None, Variable | None]:
     longest = max(int(t.type.shape[0] or 0) for t in tails)
     same = [t if t.type.shape[0] == longest else pad_start(t, int_constant(longest)) for t in tails]
     return total(dense), total(same)
+
+
+def added(x: Variable, g: Variable) -> Variable:
+    """x + g, where what g has at some places only is added at these places: a state that is x then is updated there."""
+    terms = _terms(g)
+    placed = [t.owner for t in terms if t.owner is not None and _is_placed(t.owner) and t.dtype == x.dtype]
+    if not placed:
+        return x + g
+    rest = total([t for t in terms if t.owner not in placed])
+    made = x if rest is None else x + rest
+    for node in placed:
+        made = node.op(made, *node.inputs[1:], **{**node.params, "inc": True})
+    return made
+
+
+def _is_placed(node: Apply) -> bool:
+    """Whether the result is zero but for some places, at each of which values are added up."""
+    # What is set at one place several times counts once.
+    sums = node.op is set_subtensor or (node.op is scatter and node.params["inc"])
+    return sums and is_zero(node.inputs[0])
 
 
 def _terms(g: Variable) -> list[Variable]:
