@@ -10,11 +10,10 @@ from ..graph import Variable, describe
 from ..lowered import Assign, Int, Statement, Store
 from ..plan import Library
 from .block import BlockRegion, NotBatched
-from .program import View, fits_registers
+from .program import View, fits_registers, indices
 from .pull import broadcast_index
 from .region import Region
 from .scan_body import product_of
-from .stages import indices
 
 if TYPE_CHECKING:
     from .scan import ScanOutput

@@ -14,6 +14,7 @@ from ..lowered import Assign, Expr, For, Int, Lanes, SetDim, Statement, Store
 from ..ops.base import Affine, Element, Pointwise, Reshape
 from ..statements import coefficient
 from .cost import every, operations
+from .placing import is_identity
 from .program import NotLanes, View, fits_registers, static_size
 from .region import Region, itemsize
 from .scan_body import Body
@@ -31,7 +32,9 @@ class LaneRegion(Region):
     """A region in which nothing is stored on the way: every value is pulled lane by lane."""
 
     def store_if_worthwhile(self, node: Apply) -> None:
-        if not isinstance(node.op.lower, (Pointwise, Affine, Element, Reshape)) and not self.is_alias(node):
+        if not isinstance(node.op.lower, (Pointwise, Affine, Element, Reshape)) and not is_identity(
+            self, node
+        ):
             raise NotLanes(f"{node.op.name} mixes lanes")
 
     def memory(self, v: Variable) -> View:

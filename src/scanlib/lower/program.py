@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +32,11 @@ def static_size(shape: Sequence[Int]) -> int | None:
             return None
         total *= d
     return total
+
+
+def indices(shape: Sequence[Int]) -> list[tuple[int, ...]]:
+    """Every index of a static shape, in C order."""
+    return list(itertools.product(*(range(d) for d in shape if isinstance(d, int))))
 
 
 def fits_registers(shape: Sequence[Int]) -> bool:

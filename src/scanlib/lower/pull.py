@@ -10,10 +10,11 @@ from ..dims import strides
 from ..errors import InternalError
 from ..graph import Apply, Constant, Variable
 from ..lowered import Expr, Int
-from ..ops.base import Affine, AxisMap, Contract, Element, Pointwise, Reduce, Reshape, Unbroadcast
+from ..ops.base import Affine, AxisMap, Contract, Element, Pointwise, Reduce, Reshape
 from ..ops.scan_op import spec_of
 from .context import ApplyContext
-from .program import Program, View
+from .placing import expanded, is_identity
+from .program import Program, View, indices
 
 if TYPE_CHECKING:
     from .region import Region
@@ -40,20 +41,12 @@ def pull(region: Region, v: Variable, index: tuple[Int, ...]) -> Expr:
     if isinstance(rule, Reshape):
         source = _reshaped_index(region.shape(node.inputs[0]), region.shape(v), index)
         return region.element(node.inputs[0], source)
-    if region.expanded(v) and all(isinstance(i, int) for i in index):
+    if expanded(region, v) and all(isinstance(i, int) for i in index):
         if isinstance(rule, Contract):
             return _contract(region, node, index)
         if isinstance(rule, Reduce):
             return _reduce(region, node, rule, index)
     return region.memory(v).at(index)
-
-
-def is_identity(region: Region, node: Apply) -> bool:
-    """Whether an Unbroadcast has nothing to sum: both shapes are known to be the same."""
-    if not isinstance(node.op.lower, Unbroadcast):
-        return False
-    wide, narrow = (region.shape(v) for v in node.inputs)
-    return len(wide) == len(narrow) and all(map(region.program.same, wide, narrow))
 
 
 def broadcast_index(
@@ -218,8 +211,6 @@ def full_index(
 
 def _reduce(region: Region, node: Apply, rule: Reduce, index: tuple[Int, ...]) -> Expr:
     """A reduction over static axes, unrolled."""
-    from .stages import indices
-
     source = node.inputs[0]
     axes, keepdims = reduced_axes(node)
     dtype = rule.accumulate(source.dtype)

@@ -18,31 +18,20 @@ from ..dims import product
 from ..errors import InternalError, UserValueError
 from ..graph import Apply, Constant, Variable, describe
 from ..lowered import Check, Expr, For, Int, SetDim, Statement
-from ..ops.base import Affine, Contract, Element, Library, Pointwise, Reduce, Stages
 from ..ops.base import Region as RegionRule
+from ..ops.base import Stages
 from ..plan import NO_SLOT, Allocate, Call, Instruction, Operand
 from .context import RunTimeInference, worded
 from .meeting import meeting
-from .program import (
-    IN_KERNEL,
-    ROW,
-    UNROLL,
-    NotNative,
-    Program,
-    View,
-    fits_registers,
-    row_major,
-    static_size,
-)
+from .placing import expand, expanded, is_barrier, is_identity, store_if_worthwhile
+from .program import NotNative, Program, View, fits_registers, indices, row_major, static_size
+from .pull import affine_view, history_view, pull, reshaped_view
+from .stages import fill, fill_stages, reshape_input
 
 Elements = tuple[Expr, ...]
 Pull = Callable[[tuple[Int, ...]], Expr]
 Value = View | Elements | Pull
 
-# An elementwise chain is cut here so that neither kernels nor the recursion that builds them get too deep.
-INLINE_DEPTH = 40
-# An elementwise result that several computations read is stored when it costs at least this much.
-STORE_COST = 8
 # Innermost static loops up to this length are unrolled.
 UNROLL_LOOP = 8
 
@@ -105,18 +94,16 @@ class Region:
                 self.barriers.setdefault(level, []).extend(instructions)
                 continue
             self.infer(node)
-            if self.is_barrier(node):
+            if is_barrier(self, node):
                 if isinstance(node.op.lower, RegionRule):
                     self.refuse_control_flow(node)
                 if self.native:
                     raise NotNative(f"{node.op.name} runs outside of compiled kernels")
                 lower_barrier(self, node)
             elif isinstance(node.op.lower, Stages):
-                from .stages import fill_stages
-
                 fill_stages(self, node)
-            elif self.expanded(node.output):
-                self.values[id(node.output)] = self.expand(node.output)
+            elif expanded(self, node.output):
+                self.values[id(node.output)] = expand(self, node.output)
             else:
                 self.store_if_worthwhile(node)
 
@@ -158,68 +145,9 @@ class Region:
             if place is not None and len(self.shapes[id(v)]) == v.ndim:
                 self.sinks[id(v)] = place(self.shapes[id(v)])
 
-    def is_alias(self, node: Apply) -> bool:
-        """Whether the output is the input under another name."""
-        from .pull import is_identity
-
-        return is_identity(self, node)
-
-    def is_barrier(self, node: Apply) -> bool:
-        rule = node.op.lower
-        if isinstance(rule, (Library, RegionRule)):
-            return True
-        if not isinstance(rule, Contract):
-            return False
-        work = self.contract_work(node)
-        return work is None or work > IN_KERNEL
-
-    def contract_work(self, node: Apply) -> int | None:
-        size = static_size(self.shape(node.output))
-        inner = self.shape(node.inputs[0])[-1]
-        return size * inner if size is not None and isinstance(inner, int) else None
-
-    def expanded(self, v: Variable) -> bool:
-        """Whether `v` lives in registers, one per element."""
-        if not fits_registers(self.shape(v)):
-            return False
-        node = v.owner
-        assert node is not None
-        rule = node.op.lower
-        if isinstance(rule, Contract):
-            inner = self.shape(node.inputs[0])[-1]
-            return (self.contract_work(node) or 0) <= UNROLL and isinstance(inner, int) and inner < ROW
-        if isinstance(rule, Reduce):
-            return fits_registers(self.shape(node.inputs[0]))
-        return True
-
-    def expand(self, v: Variable) -> Elements:
-        from .stages import indices
-
-        return tuple(self.compute(v, i) for i in indices(self.shape(v)))
-
     def store_if_worthwhile(self, node: Apply) -> None:
         """Decide whether an elementwise result is computed where it is read, or once into memory."""
-        v = node.output
-        rule = node.op.lower
-        if self.is_alias(node):
-            source = id(node.inputs[0])
-            self.depths[id(v)], self.depths[-id(v)] = self.depths.get(source, 0), self.depths.get(-source, 0)
-            return
-        depth = 1 + max((self.depths.get(id(i), 0) for i in node.inputs), default=0)
-        cost = sum(self.depths.get(-id(i), 0) for i in node.inputs)
-        if isinstance(rule, Pointwise):
-            cost += 8 if any("@scanlib." in t for t in rule.llvm.values()) else 1
-        elif isinstance(rule, Element):
-            cost += 2 if rule.cheap else STORE_COST
-        stored = not isinstance(rule, (Pointwise, Element, Affine))
-        if not stored and not isinstance(rule, Affine):
-            scattered = self.uses.get(id(v), 0) > 1 and id(v) not in self.meeting
-            stored = depth > INLINE_DEPTH or (scattered and cost >= STORE_COST)
-        if stored:
-            self.depths[id(v)], self.depths[-id(v)] = 0, 0
-            self.memory(v)
-        else:
-            self.depths[id(v)], self.depths[-id(v)] = depth, cost
+        store_if_worthwhile(self, node)
 
     # -- what is known of a variable -------------------------------------------------------------------
 
@@ -270,8 +198,6 @@ class Region:
         return found
 
     def compute(self, v: Variable, index: tuple[Int, ...]) -> Expr:
-        from .pull import pull
-
         value = self.values.get(id(v))
         if value is None and isinstance(v, Constant):
             known = tuple(i for i in index if isinstance(i, int))
@@ -319,8 +245,6 @@ class Region:
 
     def view(self, v: Variable) -> View | None:
         """Where `v` already lies in memory, if it does."""
-        from .pull import affine_view, history_view, is_identity, reshaped_view
-
         value = self.values.get(id(v))
         if isinstance(value, View):
             return value
@@ -347,8 +271,6 @@ class Region:
         if not self.owns(v):
             assert self.parent is not None
             return self.parent.memory(v)
-        from .stages import fill, reshape_input
-
         if v.owner is not None:
             reshape_input(self, v.owner)
             found = self.view(v)
@@ -460,8 +382,6 @@ class Region:
         self, extents: Sequence[Int], body: Callable[[tuple[Int, ...]], list[Statement]]
     ) -> list[Statement]:
         """Loops over `extents`, short static inner ones unrolled."""
-        from .stages import indices
-
         if static_size(extents) == 0:
             return []
         inner, total = len(extents), 1

@@ -19,8 +19,9 @@ from ..ops.base import Affine, Contract, Element, Pointwise, Reduce, Reshape, Un
 from ..plan import Allocate, Instruction, Library, Operand
 from ..statements import coefficient, expressions, stores, writes
 from .cost import work
+from .placing import is_barrier, is_identity
 from .program import NotRows, View
-from .pull import is_identity, pull, reduced_axes
+from .pull import pull, reduced_axes
 
 if TYPE_CHECKING:
     from .region import Region
@@ -259,7 +260,7 @@ class _Split:
                 # One row of each loop along the rows.
                 total = lowered.add(total, work(_one_row(statements)))
         for node in self.body.order:
-            if isinstance(node.op.lower, Contract) and self.region.is_barrier(node):
+            if isinstance(node.op.lower, Contract) and is_barrier(self.region, node):
                 shape = list(self.region.shape(node.output))
                 del shape[self.axes[id(node.output)]]
                 inner = self.region.shape(node.inputs[0])[-1]

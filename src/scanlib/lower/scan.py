@@ -149,7 +149,7 @@ def _storage(region: Region, body: Region, o: ScanOutput) -> Storage:
 
 def _report(region: Region, node: Apply, body: Body, reasons: dict[str, str]) -> ScanReport:
     from .lanes import LaneBody
-    from .region import STORE_COST
+    from .placing import STORE_COST
 
     computed = [
         v

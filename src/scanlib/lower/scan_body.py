@@ -19,10 +19,10 @@ from .branch import agreed, eager_nodes, settled
 from .in_place import append_last, lower_updates, operands
 from .linear import GROUP, Step, in_groups
 from .partition import partition, whole
-from .program import View, fits_registers
-from .pull import is_identity
-from .region import STORE_COST, Region
-from .stages import copy, indices
+from .placing import STORE_COST, is_barrier, is_identity
+from .program import View, fits_registers, indices
+from .region import Region
+from .stages import copy
 
 if TYPE_CHECKING:
     from .scan import ScanOutput
@@ -133,7 +133,7 @@ class Body:
         before = [
             self.prologue.shape(node.inputs[0])[-2]
             for node in hoisted
-            if isinstance(node.op.lower, Contract) and self.prologue.is_barrier(node)
+            if isinstance(node.op.lower, Contract) and is_barrier(self.prologue, node)
         ]
         return before + [self.epilogue.shape(node.inputs[0])[-1] for node in summed if node is not None]
 

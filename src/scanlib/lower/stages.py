@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -16,11 +15,6 @@ from .pull import broadcast_index, full_index, reduced_axes
 
 if TYPE_CHECKING:
     from .region import Region
-
-
-def indices(shape: Sequence[Int]) -> list[tuple[int, ...]]:
-    """Every index of a static shape, in C order."""
-    return list(itertools.product(*(range(d) for d in shape if isinstance(d, int))))
 
 
 def fill(region: Region, v: Variable, target: View) -> list[Statement]:
