@@ -154,7 +154,7 @@ def steps(*outputs: str, **arguments: Any) -> Expected:
 
 
 LAST, TRACE = "1 last", "all trace"
-PRODUCT = {"native": "contract runs outside of compiled kernels"}
+PRODUCT = {"lanes": "contract mixes lanes"}
 CHOICE = {"native": "ifelse runs outside of compiled kernels"}
 OUTER = {"native": "scan runs outside of compiled kernels", "batched": "scan runs step by step"}
 
@@ -218,11 +218,11 @@ TABLE: dict[str, tuple[Callable[[], Any], list[Expected]]] = {
     ),
     "Elman": (
         lambda: elman(),
-        [steps(TRACE, prologue=("m[t] @ W",), kernels=("matmul", "matmul", ""))],
+        [native(TRACE, prologue=("m[t] @ W",), kernels=("matmul", "matmul", ""))],
     ),
     "Elman, last": (
         lambda: elman()[-1],
-        [steps(LAST, prologue=("m[t] @ W",), kernels=("matmul", "matmul", ""), reasons=PRODUCT)],
+        [native(LAST, prologue=("m[t] @ W",), kernels=("matmul", "matmul", ""), reasons=PRODUCT)],
     ),
     "Elman of a batch": (
         lambda: elman(c, B)[-1],
@@ -230,19 +230,19 @@ TABLE: dict[str, tuple[Callable[[], Any], list[Expected]]] = {
     ),
     "Elman without products of inputs": (
         lambda: scan(lambda a, h: T.tanh(a + h @ U), m, states=v0)[-1],
-        [steps(LAST, kernels=("", "matmul", ""))],
+        [native(LAST, kernels=("", "matmul", ""))],
     ),
     "readout": (
         lambda: readout()[1],
-        [steps("0 last", TRACE, prologue=("m[t] @ W",), epilogue=1, kernels=("matmul", "matmul", "matmul"))],
+        [native("0 last", TRACE, prologue=("m[t] @ W",), epilogue=1, kernels=("matmul", "matmul", "matmul"))],
     ),
     "readout and states": (
         lambda: readout(),
-        [steps(TRACE, TRACE, prologue=("m[t] @ W",), epilogue=1, kernels=("matmul", "matmul", "matmul"))],
+        [native(TRACE, TRACE, prologue=("m[t] @ W",), epilogue=1, kernels=("matmul", "matmul", "matmul"))],
     ),
     "gated, last": (
         lambda: lstm()[-1],
-        [steps(LAST, "0 last", prologue=("m[t] @ W",), kernels=("matmul", "matmul matmul", ""))],
+        [native(LAST, "0 last", prologue=("m[t] @ W",), kernels=("matmul", "matmul matmul", ""))],
     ),
     "factorization of a sequence": (
         lambda: scan(lambda a, h: 0.5 * h + cholesky(a)[0, 0], c, states=h0)[-1],
@@ -271,15 +271,15 @@ TABLE: dict[str, tuple[Callable[[], Any], list[Expected]]] = {
     "gradient by a matrix": (
         lambda: scanlib.grad(elman()[-1].sum(), W),
         [
-            steps(TRACE, prologue=("m[t] @ W",), kernels=("matmul", "matmul", "")),
-            steps("0 last", LAST, sums=1, kernels=("", "matmul", "matmul")),
+            native(TRACE, prologue=("m[t] @ W",), kernels=("matmul", "matmul", "")),
+            native("0 last", LAST, sums=1, kernels=("", "matmul", "matmul")),
         ],
     ),
     "gradient by two matrices": (
         lambda: scanlib.grad((elman() ** 2).sum(), [W, U]),
         [
-            steps(TRACE, prologue=("m[t] @ W",), kernels=("matmul", "matmul", "")),
-            steps("0 last", LAST, LAST, sums=2, kernels=("", "matmul", "matmul matmul")),
+            native(TRACE, prologue=("m[t] @ W",), kernels=("matmul", "matmul", "")),
+            native("0 last", LAST, LAST, sums=2, kernels=("", "matmul", "matmul matmul")),
         ],
     ),
 }  # fmt: skip
@@ -433,10 +433,11 @@ def test_unknown_shapes() -> None:
 
 
 def test_small_dims_change_the_form() -> None:
-    f = scanlib.function([m, W, U, v0], elman()[-1])
-    (small,) = explain(f, (STEPS, 3), (3, 3), (3, 3), (3,)).scans
-    (large,) = explain(f, (STEPS, 30), (30, 30), (30, 30), (30,)).scans
-    assert (small.form, large.form) == ("native", "instructions")
+    f = scanlib.function([c, W, U, B], elman(c, B)[-1])
+    weights = [(WIDTH, WIDTH), (WIDTH, WIDTH)]
+    (few,) = explain(f, (STEPS, 3, WIDTH), *weights, (3, WIDTH)).scans
+    (many,) = explain(f, (STEPS, 30, WIDTH), *weights, (30, WIDTH)).scans
+    assert (few.form, many.form) == ("native", "instructions")
 
 
 def test_wrong_arguments() -> None:

@@ -17,6 +17,7 @@ from scanlib.lengths import step_axes
 from scanlib.lower import lower
 from scanlib.passes import optimise
 from scanlib.plan import Branch, Instruction, Library, Loop
+from scanlib.statements import products
 
 FLOATS = ["float32", "float64"]
 
@@ -172,12 +173,16 @@ def flat(instructions: Iterable[Instruction]) -> Iterable[Instruction]:
 
 
 def kernels(f: Function) -> list[str]:
-    """The library calls of a function at run-time sizes; a product with k right operands as "matmul_packed k"."""
+    """The library calls of a function at run-time sizes, and the products that its kernels call.
+
+    A product with k right operands is named "matmul_packed k".
+    """
     graph = optimise(f.program.graph)
     lowered = lower(graph, [(-1,) * v.ndim for v in graph.inputs], step_axes(graph))
     calls = [i for i in flat(lowered.plan.instructions) if isinstance(i, Library)]
     names = [(c.kernel, (len(c.operands) - 1) // 2) for c in calls]
-    return sorted(f"{name} {k}" if name == "matmul_packed" else name for name, k in names)
+    called = ["product" for kernel in lowered.kernels for _ in products(kernel.body)]
+    return sorted([f"{name} {k}" if name == "matmul_packed" else name for name, k in names] + called)
 
 
 def loop(step: Callable[..., Variable], **named: object) -> Variable:
@@ -209,7 +214,7 @@ LOOPS: dict[str, tuple[Callable[[], Variable], Sequence[str]]] = {
     ),
     "vector": (
         lambda: loop(lambda a, h, w, u: T.tanh(a + h[0] @ u + u @ h[0])),
-        ["matmul_packed 2", "pack", "pack"],
+        ["pack", "pack", "product", "product"],
     ),
     "twice the same": (
         lambda: loop(lambda a, h, w, u: T.tanh(a + (h @ u) @ u)),
@@ -260,3 +265,41 @@ def test_loops_with_packed_matrices(name: str) -> None:
         values = arguments(*sizes)
         for got, want in zip(native(*values), reference(*values), strict=True):
             np.testing.assert_allclose(got, want, rtol=1e-9, atol=1e-11)
+
+
+def step_of(rows: int, axis: int) -> Variable:
+    """A loop whose products have as many rows as h0 has, or columns."""
+    h = T.alloc(0.5, rows, W.shape[0]) if axis == 0 else T.alloc(0.5, W.shape[0], rows)
+    trace, _ = scanlib.scan(
+        lambda w, h: T.tanh((h @ U if axis == 0 else U @ h) + w.sum()), sequences=W, outputs_info=h
+    )
+    return trace
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("rows", [1, 2, 8, 15, 16, 17])
+def test_few_rows_are_multiplied_inside_the_kernel(rows: int, axis: int) -> None:
+    """With fewer rows than threads could share, a body with products is one kernel all the same."""
+    f, reference = (
+        scanlib.function([W, U], step_of(rows, axis), mode=mode) for mode in ("native", "reference")
+    )
+    rng = np.random.default_rng(rows)
+    values = [rng.normal(size=(20, 70)) / 9, rng.normal(size=(20, 20)) / 5]
+    np.testing.assert_allclose(f(*values), reference(*values), rtol=1e-9, atol=1e-11)
+    (scan,) = scanlib.explain(f).scans
+    assert scan.form == ("native" if rows < 16 else "instructions")
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_products_inside_a_kernel_on_threads(threads: int) -> None:
+    """Wide enough for threads; the panels of a row are computed by whichever thread, to the same bits."""
+    rng = np.random.default_rng(3)
+    values = [rng.normal(size=(40, 600)) / 25, rng.normal(size=(600, 600)).astype("float64") / 25]
+    trace, _ = scanlib.scan(lambda w, h: T.tanh(w + h @ U), sequences=W, outputs_info=T.zeros_like(W[0]))
+    f = scanlib.function([W, U], trace)
+    h, expected = np.zeros(600), []
+    for w in values[0]:
+        h = np.tanh(w + h @ values[1])
+        expected.append(h)
+    with scanlib.threads(threads):
+        np.testing.assert_allclose(f(*values), expected, rtol=1e-9, atol=1e-11)

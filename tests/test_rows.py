@@ -211,7 +211,8 @@ def test_explain_tells_rows(program: Callable[[], Any], many_parts: None) -> Non
             assert "rows" not in scan.reasons
     assert "rows outside, 3 threads" in str(e)
     few = explain(scanlib.function(given, outputs), *[values(12)[v] for v in given])
-    assert {scan.reasons.get("rows") for scan in few.scans} == {"there are fewer than 16 rows"}
+    told = {(scan.form, scan.reasons.get("rows")) for scan in few.scans}
+    assert told <= {("native", None), ("instructions", "there are fewer than 16 rows")}
 
 
 @pytest.mark.parametrize(("program", "reason"), MIXED)

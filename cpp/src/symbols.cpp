@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include "kernels/tables.hpp"
 #include "scanlib/library.hpp"
 
 namespace {
@@ -142,8 +143,11 @@ namespace scanlib {
       {"scanlib_" #name "_f32", reinterpret_cast<void*>(&scanlib_##name##_f32)},
 
 const std::vector<LibrarySymbol>& library_symbols() {
-  static const std::vector<LibrarySymbol> symbols = {SCANLIB_UNARY_ROWS(SCANLIB_ROW)
-                                                         SCANLIB_BINARY_ROWS(SCANLIB_ROW)};
+  static const std::vector<LibrarySymbol> symbols = [] {
+    std::vector<LibrarySymbol> all = {SCANLIB_UNARY_ROWS(SCANLIB_ROW) SCANLIB_BINARY_ROWS(SCANLIB_ROW)};
+    append_linalg_symbols(all);
+    return all;
+  }();
   return symbols;
 }
 

@@ -1,7 +1,8 @@
 // threads.cpp: the one pool of threads of a process.
 //
-// A *task* is one call of run_parts; the atomic word `task` holds its number and its number of parts.  A part is
-// claimed by raising claims[part] from an older task's number to this one's.  Invariants:
+// A *task* is one call of run_parts; the atomic word `task` holds its number, the number of threads that may work
+// on it, and its number of parts.  A part is claimed by raising claims[part] from an older task's number to this
+// one's.  Invariants:
 //
 //   * Numbers of tasks only grow, and so do claims; so each part of a task is run once.
 //   * Whoever wins a claim of task t knows that t has not ended (that part was missing), hence that the function
@@ -37,9 +38,11 @@
 namespace scanlib {
 namespace {
 
-constexpr auto spin_time = std::chrono::microseconds(40);  // then a worker goes to sleep
-constexpr int pauses_per_look = 32;                        // between two looks at the clock
-constexpr int part_bits = 16;
+constexpr auto greedy_time = std::chrono::microseconds(10);  // then a waiting worker lets others get on
+constexpr auto spin_time = std::chrono::microseconds(200);   // then it goes to sleep, to be woken at a price
+constexpr int pauses_per_look = 32;                          // between two looks at the clock
+constexpr int part_bits = 10;  // of the word of a task, for its parts, and as many for its threads
+static_assert(max_threads < 1 << part_bits);
 
 void pause() noexcept {
 #if defined(__x86_64__) || defined(__i386__)
@@ -91,7 +94,7 @@ class Pool {
   void grow(int workers) noexcept;
   int workers() const noexcept { return static_cast<int>(workers_.size()); }
   bool usable() const noexcept { return claims_ != nullptr; }
-  void run(int parts, PartFunction function, void* context) noexcept;
+  void run(int threads, int parts, PartFunction function, void* context) noexcept;
 
  private:
   struct alignas(64) Worker {
@@ -109,13 +112,15 @@ class Pool {
 
   // Whether this word asks the worker for anything: the word of stopping is all ones.
   static bool concerns(std::uint64_t word, std::uint64_t seen, int own) noexcept {
-    return word != seen && static_cast<int>(word & (max_parts - 1)) > own;
+    return word != seen && threads_of(word) > own;
   }
+  static int parts_of(std::uint64_t word) noexcept { return static_cast<int>(word & mask); }
+  static int threads_of(std::uint64_t word) noexcept { return static_cast<int>(word >> part_bits & mask); }
 
-  static constexpr std::uint64_t max_parts = std::uint64_t{1} << part_bits;
+  static constexpr std::uint64_t mask = (std::uint64_t{1} << part_bits) - 1;
   static constexpr std::uint64_t stop = ~std::uint64_t{0};
 
-  alignas(64) std::atomic<std::uint64_t> task_{0};  // number of the task, then its parts
+  alignas(64) std::atomic<std::uint64_t> task_{0};  // number of the task, then its threads, then its parts
   std::atomic<PartFunction> function_{nullptr};
   std::atomic<void*> context_{nullptr};
   alignas(64) std::atomic<int> unfinished_{0};
@@ -159,14 +164,15 @@ void Pool::wake(int count) noexcept {
   }
 }
 
-void Pool::run(int parts, PartFunction function, void* context) noexcept {
-  const std::uint64_t number = (task_.load(std::memory_order_relaxed) >> part_bits) + 1;
-  const std::uint64_t word = (number << part_bits) | static_cast<std::uint64_t>(parts);
+void Pool::run(int threads, int parts, PartFunction function, void* context) noexcept {
+  const std::uint64_t number = (task_.load(std::memory_order_relaxed) >> 2 * part_bits) + 1;
+  const std::uint64_t word = (number << 2 * part_bits) | (static_cast<std::uint64_t>(threads) << part_bits) |
+                             static_cast<std::uint64_t>(parts);
   function_.store(function, std::memory_order_relaxed);
   context_.store(context, std::memory_order_relaxed);
   unfinished_.store(parts, std::memory_order_relaxed);
   task_.store(word);  // sequentially consistent with `asleep`: a worker sees this task, or is seen asleep
-  wake(parts - 1 < workers() ? parts - 1 : workers());
+  wake(threads - 1 < workers() ? threads - 1 : workers());
   take_parts(word, 0);
   for (int spins = 0; unfinished_.load(std::memory_order_acquire) != 0; ++spins) {
     if (spins < 1024) {
@@ -179,8 +185,8 @@ void Pool::run(int parts, PartFunction function, void* context) noexcept {
 
 // Runs the parts of the task that nobody has begun, `own` first.
 void Pool::take_parts(std::uint64_t word, int own) noexcept {
-  const std::uint64_t number = word >> part_bits;
-  const int parts = static_cast<int>(word & (max_parts - 1));
+  const std::uint64_t number = word >> 2 * part_bits;
+  const int parts = parts_of(word);
   const PartFunction function = function_.load(std::memory_order_relaxed);
   void* const context = context_.load(std::memory_order_relaxed);
   for (int i = 0; i < parts; ++i) {
@@ -211,7 +217,7 @@ std::uint64_t Pool::next_task(Worker& worker, int own, std::uint64_t seen) noexc
     }
     const auto waited = std::chrono::steady_clock::now() - start;
     if (waited > spin_time) return sleep(worker, own, seen);
-    if (waited > spin_time / 4) std::this_thread::yield();
+    if (waited > greedy_time) std::this_thread::yield();
   }
 }
 
@@ -275,10 +281,10 @@ int get_threads() noexcept { return inside_part ? 1 : thread_count().load(std::m
 
 void set_threads(int count) noexcept { thread_count().store(clip_threads(count), std::memory_order_relaxed); }
 
-void run_parts(int parts, PartFunction function, void* context) noexcept {
-  if (parts > 1 && try_lock()) {
-    if (Pool* const here = get_pool(parts - 1)) {
-      here->run(parts, function, context);
+void run_parts(int threads, int parts, PartFunction function, void* context) noexcept {
+  if (parts > 1 && threads > 1 && try_lock()) {
+    if (Pool* const here = get_pool(threads - 1)) {
+      here->run(threads, parts, function, context);
       unlock();
       return;
     }

@@ -14,9 +14,10 @@ namespace scanlib {
 // What runs one part.  It must not throw.
 using PartFunction = void (*)(void* context, int part) noexcept;
 
-// Runs function(context, part) for each part of 0 .. parts - 1 and returns when all have ended.  What the parts
-// wrote is visible to the caller.  parts must not exceed max_threads.
-void run_parts(int parts, PartFunction function, void* context) noexcept;
+// Runs function(context, part) for each part of 0 .. parts - 1, on at most so many threads, and returns when all
+// have ended.  What the parts wrote is visible to the caller.  parts must not exceed max_threads, nor threads the
+// parts.
+void run_parts(int threads, int parts, PartFunction function, void* context) noexcept;
 
 namespace {  // never shared between files compiled for different instruction sets
 
@@ -25,6 +26,7 @@ struct Split {
   std::int64_t count;
   std::int64_t grain;
   int parts;
+  int shares = 1;  // parts for each thread: with several, one that comes late leaves its work to others
 
   std::int64_t first(int part) const {
     const std::int64_t units = (count + grain - 1) / grain;
@@ -37,6 +39,13 @@ inline Split split_items(std::int64_t count, std::int64_t grain, int threads) {
   const std::int64_t units = (count + grain - 1) / grain;
   const std::int64_t parts = units < threads ? units : threads;
   return Split{count, grain, parts < 1 ? 1 : static_cast<int>(parts)};
+}
+
+// The same, with several parts for each thread where they have at least `enough` items each.
+inline Split split_in_shares(std::int64_t count, std::int64_t enough, int threads, int shares) {
+  const Split whole = split_items(count, 1, threads);
+  const int parts = whole.parts * shares;
+  return parts <= max_threads && parts * enough <= count ? Split{count, 1, parts, shares} : whole;
 }
 
 // Calls body(part, first, last) for each part of the split.
@@ -53,7 +62,7 @@ void run_split(const Split& split, const Body& body) noexcept {
   if (split.parts == 1) {
     function(&context, 0);
   } else {
-    run_parts(split.parts, function, &context);
+    run_parts(split.parts / split.shares, split.parts, function, &context);
   }
 }
 

@@ -39,6 +39,18 @@ std::int64_t parallel_sum(std::int64_t count, std::int64_t grain) {
   return total;
 }
 
+// The same in several parts for each thread.
+std::int64_t sum_in_shares(std::int64_t count, std::int64_t enough, int shares) {
+  std::array<std::int64_t, max_threads> sums{};
+  run_split(split_in_shares(count, enough, get_threads(), shares),
+            [&](int part, std::int64_t first, std::int64_t last) {
+              for (std::int64_t i = first; i < last; ++i) sums[static_cast<std::size_t>(part)] += i;
+            });
+  std::int64_t total = 0;
+  for (const std::int64_t sum : sums) total += sum;
+  return total;
+}
+
 bool sums_are_right(int repeats) {
   bool good = true;
   for (int i = 0; i < repeats; ++i) {
@@ -49,6 +61,16 @@ bool sums_are_right(int repeats) {
 }
 
 }  // namespace
+
+TEST(threads, shares) {
+  const Threads threads(3);
+  for (const std::int64_t count : {0, 1, 11, 12, 1000}) {
+    const Split split = split_in_shares(count, 4, 3, 4);
+    CHECK(split.parts == (count == 1000 ? 12 : count < 3 ? static_cast<int>(count < 1 ? 1 : count) : 3));
+    for (int i = 0; i < 200; ++i) CHECK(sum_in_shares(count, 4, 4) == count * (count - 1) / 2);
+  }
+  CHECK(split_in_shares(1'000'000, 4, max_threads, 4).parts == max_threads);
+}
 
 TEST(threads, setting) {
   const Threads threads(3);

@@ -19,6 +19,7 @@ from .lowered import (
     Kernel,
     Lanes,
     Leave,
+    Product,
     SetDim,
     Statement,
     Store,
@@ -415,6 +416,20 @@ class KernelEmitter:
         self.lines[position] = f"  %{i} = phi i64 [ {start}, %{before} ], [ %{i}.next, %{self.block} ]"
         self.start_block(f"{label}.end")
 
+    def product(self, s: Product) -> None:
+        """A call of the core, which reads and writes nothing but what it is given."""
+        dtype = self.dtypes[s.result.buffer]
+        left, right, result = (
+            self.address(m.buffer, as_expr(m.offset)) if isinstance(m, lowered.Matrix) else self.pointer(m)
+            for m in (s.left, s.packed, s.result)
+        )
+        numbers = [
+            [f"i64 {self.emit(as_expr(n))}" for n in m] for m in (s.left.strides, s.result.strides, s.sizes)
+        ]
+        arguments = [f"ptr {left}", *numbers[0], f"ptr {right}", f"ptr {result}", *numbers[1], *numbers[2]]
+        self.line(f"call void @scanlib_product_{short(dtype)}({', '.join(arguments)})")
+        self.forget({f"b{s.result.buffer}"})
+
     def branch(self, s: If) -> None:
         condition = self.emit(s.condition)
         names = writes(s.then) | writes(s.otherwise)
@@ -449,6 +464,8 @@ class KernelEmitter:
                 self.loop(s)
             elif isinstance(s, Lanes):
                 self.lanes(s)
+            elif isinstance(s, Product):
+                self.product(s)
             elif isinstance(s, If):
                 self.branch(s)
             elif isinstance(s, Check):
@@ -466,6 +483,9 @@ class KernelEmitter:
         return "\n".join([head, "entry:", *self.entry, "  br label %body", "body:", *self.lines, "}"])
 
 
+PRODUCT = """
+declare void @scanlib_product_{}(ptr, i64, i64, ptr, ptr, i64, i64, i64, i64, i64) nounwind memory(argmem: readwrite)
+"""
 _MATH = re.compile(r"@scanlib\.(\w+)\.(\w+)\(")
 
 
@@ -482,5 +502,6 @@ def emit_module(kernels: Sequence[Kernel], dtypes: Sequence[str], step_slots: Ma
     text = "\n\n".join(functions)
     requests = sorted(set(_MATH.findall(text)))
     math = definitions(requests) if requests else ""
+    math += "".join(PRODUCT.format(s) for s in ("f32", "f64") if f"@scanlib_product_{s}(" in text)
     attributes = "attributes #0 = { nounwind }"
     return "\n\n".join([math, text, attributes, "\n".join(metadata)]) + "\n"

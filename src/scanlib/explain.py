@@ -11,6 +11,7 @@ import numpy as np
 from .errors import UserTypeError
 from .graph import Apply, FunctionGraph, SharedVariable, Variable, describe, toposort
 from .plan import NO_SLOT, Branch, Call, Instruction, Library, Loop, Storage
+from .statements import products
 
 if TYPE_CHECKING:
     from .function import Function
@@ -262,11 +263,21 @@ class _Scans:
             prologue=_hoisted(report),
             epilogue=tuple(labels[k] for k in report.parts.epilogue),
             accumulated=tuple(labels[a.state] for a in report.parts.accumulators),
-            kernels={name: _kernels(part) for name, part in parts.items()},
+            kernels={name: self._kernels(part) for name, part in parts.items()},
             outputs=_outputs(report, loop.storages, sizes),
             temporary_bytes=sizes.temporaries,
             scans=self.of([*loop.prologue, *loop.recurrence, *loop.epilogue]),
         )
+
+    def _kernels(self, instructions: Iterable[Instruction]) -> tuple[str, ...]:
+        """The library kernels; products are told one by one, however their operands lie and whoever calls them."""
+        names: list[str] = []
+        for i in _flat(instructions):
+            if isinstance(i, Library):
+                names += ["matmul"] * (len(i.operands) // 2) if i.kernel == "matmul_packed" else [i.kernel]
+            elif isinstance(i, Call):
+                names += ["matmul"] * len(products(self.run.lowered.kernels[i.kernel].body))
+        return tuple(names)
 
     def _threads(self, loop: Loop, sizes: LoopSizes) -> int:
         from ._core import get_threads, lane_parts
@@ -322,15 +333,6 @@ def _flat(instructions: Iterable[Instruction]) -> Iterable[Instruction]:
         if isinstance(i, Branch):
             yield from _flat(i.then)
             yield from _flat(i.otherwise)
-
-
-def _kernels(instructions: Iterable[Instruction]) -> tuple[str, ...]:
-    """The library kernels; products are told one by one, however their operands lie."""
-    names: list[str] = []
-    for i in _flat(instructions):
-        if isinstance(i, Library):
-            names += ["matmul"] * (len(i.operands) // 2) if i.kernel == "matmul_packed" else [i.kernel]
-    return tuple(names)
 
 
 def _nodes(graph: FunctionGraph) -> tuple[GraphNode, ...]:

@@ -54,7 +54,7 @@ def machine() -> Machine:
         llvm.initialize_native_asmprinter()
         cpu, features = llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
         target = llvm.Target.from_default_triple().create_target_machine(
-            cpu=cpu, features=features, opt=3, reloc="pic", codemodel="jitdefault", jit=True
+            cpu=cpu, features=features, opt=3, reloc="pic", codemodel="small", jit=True
         )
         for name, address in library_symbols().items():
             llvm.add_symbol(name, address)

@@ -360,6 +360,28 @@ class Lanes:
 
 
 @dataclass(frozen=True)
+class Matrix:
+    """Elements of a buffer: that at (row, column) is at offset + row·strides[0] + column·strides[1]."""
+
+    buffer: int
+    offset: Int
+    strides: tuple[Int, Int]
+
+
+@dataclass(frozen=True)
+class Product:
+    """result = left @ packed, run by the core; `packed` is a buffer laid out in panels.
+
+    `sizes` are (rows, inner, columns).
+    """
+
+    left: Matrix
+    packed: int
+    result: Matrix
+    sizes: tuple[Int, Int, Int]
+
+
+@dataclass(frozen=True)
 class If:
     condition: Expr
     then: list[Statement]
@@ -382,7 +404,7 @@ class Leave:
     condition: Expr
 
 
-Statement: TypeAlias = Store | SetDim | Assign | For | Lanes | If | Check | Leave
+Statement: TypeAlias = Store | SetDim | Assign | For | Lanes | Product | If | Check | Leave
 
 
 @dataclass

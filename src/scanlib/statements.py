@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from . import lowered
-from .lowered import Assign, Check, Expr, For, If, Int, Lanes, Leave, SetDim, Statement, Store
+from .lowered import Assign, Check, Expr, For, If, Int, Lanes, Leave, Product, SetDim, Statement, Store
 
 
 def writes(statements: Iterable[Statement]) -> set[str]:
@@ -16,6 +16,8 @@ def writes(statements: Iterable[Statement]) -> set[str]:
             names.add(f"b{s.buffer}")
         elif isinstance(s, SetDim):
             names.add(f"d{s.slot}")
+        elif isinstance(s, Product):
+            names.add(f"b{s.result.buffer}")
         elif isinstance(s, Assign):
             names.update(f"r{n}" for n in s.names)
         elif isinstance(s, (For, Lanes)):
@@ -35,6 +37,19 @@ def stores(statements: Iterable[Statement]) -> list[Store]:
             found += stores(s.body)
         elif isinstance(s, If):
             found += stores(s.then) + stores(s.otherwise)
+    return found
+
+
+def products(statements: Iterable[Statement]) -> list[Product]:
+    """Every product of matrices among the statements, nested ones too."""
+    found: list[Product] = []
+    for s in statements:
+        if isinstance(s, Product):
+            found.append(s)
+        elif isinstance(s, (For, Lanes)):
+            found += products(s.body)
+        elif isinstance(s, If):
+            found += products(s.then) + products(s.otherwise)
     return found
 
 
@@ -70,6 +85,10 @@ def expressions(statements: Iterable[Statement]) -> Iterable[Int]:
             yield from expressions(s.otherwise)
         elif isinstance(s, Check):
             yield from (s.condition, *s.values)
+        elif isinstance(s, Product):
+            for matrix in (s.left, s.result):
+                yield from (matrix.offset, *matrix.strides)
+            yield from s.sizes
         elif isinstance(s, Leave):
             yield s.condition
 

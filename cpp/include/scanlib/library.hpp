@@ -115,7 +115,12 @@ const std::vector<LibraryKernel>& library_kernels();
 // nullptr if there is no such kernel.
 const LibraryKernel* find_library_kernel(const std::string& name);
 
-// Scalar functions which compiled kernels may call, as double f(double) or float f(float) (some take two).
+// Functions which compiled kernels may call: scalar ones, as double f(double) or float f(float) (some take two),
+// and products with a packed right operand, out = a b for matrices of f32 or f64, as
+//   void scanlib_product_f32(const float* a, int64_t a_row, int64_t a_col, const float* packed,
+//                            float* out, int64_t out_row, int64_t out_col, int64_t rows, int64_t inner, int64_t
+//                            cols)
+// where strides count elements.
 struct LibrarySymbol {
   const char* name;
   void* address;

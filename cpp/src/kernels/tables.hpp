@@ -8,6 +8,7 @@
 namespace scanlib {
 
 void append_linalg_kernels(std::vector<LibraryKernel>& kernels);
+void append_linalg_symbols(std::vector<LibrarySymbol>& symbols);
 void append_sorting_kernels(std::vector<LibraryKernel>& kernels);
 void append_random_kernels(std::vector<LibraryKernel>& kernels);
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .. import lowered
-from ..lowered import Assign, Expr, For, Int, Lanes, Statement, Store
+from ..lowered import Assign, Expr, For, Int, Lanes, Product, Statement, Store
 from ..ops.base import TABLE, Pointwise
 
 # A transcendental function in arithmetic operations.
@@ -49,4 +49,7 @@ def work(statements: Sequence[Statement]) -> Int:
             total = lowered.add(total, operations([s.value]))
         elif isinstance(s, Assign):
             total = lowered.add(total, operations(s.values))
+        elif isinstance(s, Product):
+            rows, inner, columns = s.sizes
+            total = lowered.add(total, lowered.mul(lowered.mul(rows, inner), columns))
     return total

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from .. import lowered
 from ..graph import Apply, Variable
 from ..lowered import Assign, Expr, For, Int, Lanes, SetDim, Statement, Store
-from ..ops.base import Affine, Element, Pointwise, Reshape
+from ..ops.base import Affine, Contract, Element, Pointwise, Reshape
 from ..statements import coefficient
 from .cost import every, operations
+from .packing import has_few_rows
 from .placing import is_identity
 from .program import NotLanes, View, fits_registers, static_size
 from .region import Region, itemsize
@@ -36,6 +37,11 @@ class LaneRegion(Region):
             self, node
         ):
             raise NotLanes(f"{node.op.name} mixes lanes")
+
+    def product_of_few_rows(self, node: Apply) -> bool:
+        if isinstance(node.op.lower, Contract) and any(has_few_rows(self, node, k) for k in (0, 1)):
+            raise NotLanes(f"{node.op.name} mixes lanes")
+        return False
 
     def memory(self, v: Variable) -> View:
         found = self.view(v)

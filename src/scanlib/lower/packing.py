@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 from .. import lowered
 from .._core import PACKED_PANEL_BYTES
 from ..graph import Apply, Constant, Variable, describe
-from ..lowered import Int
+from ..lowered import Int, Matrix, Product
 from ..ops.base import Affine, Reshape
 from ..plan import Instruction
 from ..plan import Library as LibraryCall
-from .program import View
+from .program import FEWEST_ROWS, View
 
 if TYPE_CHECKING:
     from .region import Region
@@ -64,6 +64,35 @@ def transposed(view: View) -> View:
     *batch, m, n = view.shape
     *outer, row, col = view.strides
     return View(view.buffer, view.offset, (*batch, n, m), (*outer, col, row), view.dtype)
+
+
+def has_few_rows(region: Region, node: Apply, k: int) -> bool:
+    """Whether a product with operand k packed has too few rows for threads to share them."""
+    *batch, rows, columns = region.shape(node.output)
+    count = rows if k == 1 else columns
+    return all(d == 1 for d in batch) and isinstance(count, int) and count < FEWEST_ROWS
+
+
+def call_product(region: Region, node: Apply) -> bool:
+    """A product with a packed operand and few rows as a statement of a kernel; False if it is not one."""
+    for k in (1, 0):
+        packed = packed_view(region, node, k) if has_few_rows(region, node, k) else None
+        if packed is None:
+            continue
+        left = region.memory(node.inputs[1 - k])
+        result = region.target(node.output, 0)
+        region.values[id(node.output)] = result
+        if k == 0:
+            left, result = transposed(left), transposed(result)
+        sizes = (result.shape[-2], packed.shape[1], result.shape[-1])
+        region.kernels.setdefault(0, []).append(Product(_matrix(left), packed.buffer, _matrix(result), sizes))
+        return True
+    return False
+
+
+def _matrix(view: View) -> Matrix:
+    row, column = view.strides[-2:]
+    return Matrix(view.buffer, view.offset, (row, column))
 
 
 def packed_product(

@@ -22,6 +22,8 @@ ROW = 8
 UNROLL = 512
 # A static product of at most this many multiplications stays inside a kernel, as loops.
 IN_KERNEL = 16 * 16 * 16
+# With fewer rows a thread would have less than what products of matrices compute at once.
+FEWEST_ROWS = 16
 
 
 def static_size(shape: Sequence[Int]) -> int | None:

@@ -18,8 +18,8 @@ from ..dims import product
 from ..errors import InternalError, UserValueError
 from ..graph import Apply, Constant, Variable, describe
 from ..lowered import Check, Expr, For, Int, SetDim, Statement
+from ..ops.base import Contract, Stages
 from ..ops.base import Region as RegionRule
-from ..ops.base import Stages
 from ..plan import NO_SLOT, Allocate, Call, Instruction, Operand
 from .context import RunTimeInference, worded
 from .meeting import meeting
@@ -97,9 +97,10 @@ class Region:
             if is_barrier(self, node):
                 if isinstance(node.op.lower, RegionRule):
                     self.refuse_control_flow(node)
-                if self.native:
+                if not self.native:
+                    lower_barrier(self, node)
+                elif not self.product_of_few_rows(node):
                     raise NotNative(f"{node.op.name} runs outside of compiled kernels")
-                lower_barrier(self, node)
             elif isinstance(node.op.lower, Stages):
                 fill_stages(self, node)
             elif expanded(self, node.output):
@@ -144,6 +145,12 @@ class Region:
             place = self.pending.pop(id(v), None)
             if place is not None and len(self.shapes[id(v)]) == v.ndim:
                 self.sinks[id(v)] = place(self.shapes[id(v)])
+
+    def product_of_few_rows(self, node: Apply) -> bool:
+        """Lower a product of a native body as a call from its kernel, if it can be one."""
+        from .packing import call_product
+
+        return isinstance(node.op.lower, Contract) and call_product(self, node)
 
     def store_if_worthwhile(self, node: Apply) -> None:
         """Decide whether an elementwise result is computed where it is read, or once into memory."""

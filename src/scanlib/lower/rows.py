@@ -20,15 +20,13 @@ from ..plan import Allocate, Instruction, Library, Operand
 from ..statements import coefficient, expressions, stores, writes
 from .cost import work
 from .placing import is_barrier, is_identity
-from .program import NotRows, View
+from .program import FEWEST_ROWS, NotRows, View
 from .pull import pull, reduced_axes
 
 if TYPE_CHECKING:
     from .region import Region
     from .scan_body import Body
 
-# With fewer rows a thread would have less than what products of matrices compute at once.
-FEWEST = 16
 # Where the operands stand that a product of matrices writes.
 RESULTS = {"matmul": slice(2, 3), "matmul_packed": slice(2, None, 2)}
 
@@ -86,8 +84,8 @@ class _Split:
         counts = [shape[0] for shape in shapes if shape]
         if not all(self.region.program.same(counts[0], d) for d in counts):
             raise NotRows("states differ in the number of their rows")
-        if isinstance(counts[0], int) and counts[0] < FEWEST:
-            raise NotRows(f"there are fewer than {FEWEST} rows")
+        if isinstance(counts[0], int) and counts[0] < FEWEST_ROWS:
+            raise NotRows(f"there are fewer than {FEWEST_ROWS} rows")
         return counts[0]
 
     def _states(self) -> list[int]:

@@ -13,6 +13,8 @@ namespace scanlib {
 struct LinalgRows {
   const LibraryKernel* first;
   std::size_t count;
+  const LibrarySymbol* first_symbol = nullptr;
+  std::size_t symbols = 0;
 };
 
 namespace SCANLIB_ISA {
@@ -23,6 +25,9 @@ LinalgRows spectral_rows() noexcept;  // baseline only
 Status matmul(const Tensor* operands, std::size_t count, const std::int64_t* parameters);
 Status pack(const Tensor* operands, std::size_t count, const std::int64_t* parameters);
 Status matmul_packed(const Tensor* operands, std::size_t count, const std::int64_t* parameters);
+template <class T>
+void product(const T* a, std::int64_t a_row, std::int64_t a_col, const T* packed, T* out, std::int64_t out_row,
+             std::int64_t out_col, std::int64_t rows, std::int64_t inner, std::int64_t cols);
 
 Status solve(const Tensor* operands, std::size_t count, const std::int64_t* parameters);
 Status solve_triangular(const Tensor* operands, std::size_t count, const std::int64_t* parameters);

@@ -49,15 +49,77 @@ void pack_all(const View<T>& b, T* to) {
 
 // --- products ---------------------------------------------------------------------------------------------------
 
-// One left operand against several right operands, each with a result of its own: operands[1 + 2 i] is a packed
-// right operand, operands[2 + 2 i] its result.
+// Products with one left operand.
+template <class T>
 struct Group {
-  const Tensor* operands;
+  const TiledProduct<T>* products;
+  std::size_t count;
+};
+
+template <class T>
+std::int64_t panels_of(const TiledProduct<T>& p) {
+  return (p.cols + panel_width<T> - 1) / panel_width<T>;
+}
+
+// Rows [first, last) of all products.
+template <class T>
+void run_rows_of(const Group<T>& group, std::int64_t first, std::int64_t last) {
+  for (std::size_t i = 0; i < group.count; ++i) {
+    TiledProduct<T> p = group.products[i];
+    p.a += first * p.a_row;
+    p.out += first * p.out_row;
+    p.rows = last - first;
+    run_tiles(p, 0, p.cols);
+  }
+}
+
+// Panels [first, last) of all products, counted through.
+template <class T>
+void run_panels_of(const Group<T>& group, std::int64_t first, std::int64_t last) {
+  for (std::size_t i = 0; i < group.count; ++i) {
+    const TiledProduct<T>& p = group.products[i];
+    const std::int64_t panels = panels_of(p);
+    const std::int64_t from = std::max<std::int64_t>(first, 0) * panel_width<T>;
+    const std::int64_t to = std::min<std::int64_t>(std::min(last, panels) * panel_width<T>, p.cols);
+    if (from < to) run_tiles(p, from, to);
+    first -= panels;
+    last -= panels;
+  }
+}
+
+constexpr std::int64_t rows_of_share = 8 * tallest_tile;  // so that a panel is read often enough
+constexpr int shares_of_rows = 4;
+
+template <class T>
+void run_group(const Group<T>& group) {
+  const TiledProduct<T>& one = group.products[0];
+  std::int64_t panels = 0;
+  for (std::size_t i = 0; i < group.count; ++i) panels += panels_of(group.products[i]);
+  const std::int64_t work = one.rows * one.inner * panels * packed_panel_bytes;
+  const int threads = threads_for(work, one.rows == 1 ? part_of_vector : part_of_matrix);
+  if (threads == 1) {
+    for (std::size_t i = 0; i < group.count; ++i) run_tiles(group.products[i], 0, group.products[i].cols);
+  } else if (one.rows >= tallest_tile * threads) {
+    run_split(split_in_shares(one.rows, rows_of_share, threads, shares_of_rows),
+              [&](int, std::int64_t first, std::int64_t last) { run_rows_of(group, first, last); });
+  } else {
+    run_split(split_items(panels, 1, threads),
+              [&](int, std::int64_t first, std::int64_t last) { run_panels_of(group, first, last); });
+  }
+}
+
+// --- the library kernel -----------------------------------------------------------------------------------------
+
+// operands[1 + 2 i] is a packed right operand, operands[2 + 2 i] its result.
+
+struct Operands {
+  const Tensor* first;
   std::size_t pairs;
   bool accumulate;
 
-  const Tensor& packed(std::size_t i) const { return operands[1 + 2 * i]; }
-  const Tensor& out(std::size_t i) const { return operands[2 + 2 * i]; }
+  const Tensor& left() const { return first[0]; }
+  const Tensor& packed(std::size_t i) const { return first[1 + 2 * i]; }
+  const Tensor& out(std::size_t i) const { return first[2 + 2 * i]; }
 };
 
 // A tensor as one matrix, its batch dims being further rows; `good` becomes false if it cannot be one.
@@ -80,72 +142,37 @@ TiledProduct<T> tiled(const View<T>& a, const Tensor& packed, const View<T>& out
           a.cols,         out.cols,     accumulate};
 }
 
-// Rows [first, last) of all products.
-template <class T>
-void run_rows_of(const Group& group, View<T> a, std::int64_t first, std::int64_t last) {
-  bool good = true;
-  a.data += first * a.row_stride;
-  for (std::size_t i = 0; i < group.pairs; ++i) {
-    View<T> out = merged<T>(group.out(i), good);
-    out.data += first * out.row_stride;
-    out.rows = last - first;
-    run_tiles(tiled(a, group.packed(i), out, group.accumulate), 0, out.cols);
-  }
-}
-
-// Panels [first, last) of all products, counted through.
-template <class T>
-void run_panels_of(const Group& group, const View<T>& a, std::int64_t first, std::int64_t last) {
-  bool good = true;
-  for (std::size_t i = 0; i < group.pairs; ++i) {
-    const std::int64_t panels = group.packed(i).dims[0];
-    const View<T> out = merged<T>(group.out(i), good);
-    const std::int64_t from = std::max<std::int64_t>(first, 0) * panel_width<T>;
-    const std::int64_t to = std::min<std::int64_t>(std::min(last, panels) * panel_width<T>, out.cols);
-    if (from < to) run_tiles(tiled(a, group.packed(i), out, group.accumulate), from, to);
-    first -= panels;
-    last -= panels;
-  }
-}
-
-template <class T>
-void run_group(const Group& group, const View<T>& a) {
-  std::int64_t panels = 0;
-  for (std::size_t i = 0; i < group.pairs; ++i) panels += group.packed(i).dims[0];
-  const std::int64_t work = a.rows * a.cols * panels * packed_panel_bytes;
-  const int threads = threads_for(work, a.rows == 1 ? part_of_vector : part_of_matrix);
-  if (threads == 1) {
-    run_rows_of(group, a, 0, a.rows);
-  } else if (a.rows >= tallest_tile * threads) {
-    run_split(split_items(a.rows, 1, threads),
-              [&](int, std::int64_t first, std::int64_t last) { run_rows_of(group, a, first, last); });
-  } else {
-    run_split(split_items(panels, 1, threads),
-              [&](int, std::int64_t first, std::int64_t last) { run_panels_of(group, a, first, last); });
-  }
-}
-
 // Products whose batch dims cannot be merged: one by one.
 template <class T>
-void run_items(const Group& group) {
-  for (std::size_t i = 0; i < group.pairs; ++i) {
-    const Tensor operands[] = {group.operands[0], group.out(i)};
+void run_items(const Operands& given) {
+  for (std::size_t i = 0; i < given.pairs; ++i) {
+    const Tensor operands[] = {given.left(), given.out(i)};
     const int core[] = {2, 2};
     for_each_item(operands, 2, core, [&](const std::int64_t* offsets) {
       const View<T> out = matrix_of<T>(operands[1], offsets[1]);
       const View<T> a = matrix_of<T>(operands[0], offsets[0]);
-      run_tiles(tiled(a, group.packed(i), out, group.accumulate), 0, out.cols);
+      run_tiles(tiled(a, given.packed(i), out, given.accumulate), 0, out.cols);
       return true;
     });
   }
 }
 
+constexpr std::size_t most_together = 8;
+
 template <class T>
-void run_products(const Group& group) {
+void run_products(const Operands& given) {
   bool good = true;
-  const View<T> a = merged<T>(group.operands[0], good);
-  for (std::size_t i = 0; i < group.pairs; ++i) merged<T>(group.out(i), good);
-  good ? run_group(group, a) : run_items<T>(group);
+  const View<T> a = merged<T>(given.left(), good);
+  for (std::size_t i = 0; i < given.pairs; ++i) merged<T>(given.out(i), good);
+  if (!good) return run_items<T>(given);
+  TiledProduct<T> products[most_together];
+  std::size_t count = 0;
+  for (std::size_t i = 0; i < given.pairs; ++i) {
+    products[count++] = tiled(a, given.packed(i), merged<T>(given.out(i), good), given.accumulate);
+    if (count < most_together && i + 1 < given.pairs) continue;
+    run_group(Group<T>{products, count});
+    count = 0;
+  }
 }
 
 // Whether `packed` holds `cols` columns of a matrix with `rows` rows.
@@ -160,12 +187,12 @@ bool is_packed(const Tensor& packed, std::int64_t rows, std::int64_t cols) {
 }
 
 template <class T>
-bool shapes_fit(const Group& group) {
-  const Tensor& a = group.operands[0];
+bool shapes_fit(const Operands& given) {
+  const Tensor& a = given.left();
   if (a.ndim < 2) return false;
-  for (std::size_t i = 0; i < group.pairs; ++i) {
-    const Tensor& out = group.out(i);
-    if (out.ndim != a.ndim || !is_packed<T>(group.packed(i), dim_back(a, 0), dim_back(out, 0))) return false;
+  for (std::size_t i = 0; i < given.pairs; ++i) {
+    const Tensor& out = given.out(i);
+    if (out.ndim != a.ndim || !is_packed<T>(given.packed(i), dim_back(a, 0), dim_back(out, 0))) return false;
     for (int axis = 0; axis < a.ndim - 1; ++axis) {
       if (out.dims[axis] != a.dims[axis]) return false;
     }
@@ -187,17 +214,32 @@ Status pack(const Tensor* operands, std::size_t, const std::int64_t*) {
 }
 
 Status matmul_packed(const Tensor* operands, std::size_t count, const std::int64_t* parameters) {
-  const Group group{operands, (count - 1) / 2, parameters[0] != 0};
+  const Operands given{operands, (count - 1) / 2, parameters[0] != 0};
   for (std::size_t i = 1; i < count; ++i) {
     if (operands[i].dtype != operands[0].dtype) return Status::bad_dtype;
   }
   return with_float(operands[0].dtype, [&](auto tag) {
     using T = decltype(tag);
-    if (!shapes_fit<T>(group)) return Status::shape_mismatch;
-    run_products<T>(group);
+    if (!shapes_fit<T>(given)) return Status::shape_mismatch;
+    run_products<T>(given);
     return Status::ok;
   });
 }
+
+// What compiled kernels call; see library.hpp.
+template <class T>
+void product(const T* a, std::int64_t a_row, std::int64_t a_col, const T* packed, T* out, std::int64_t out_row,
+             std::int64_t out_col, std::int64_t rows, std::int64_t inner, std::int64_t cols) {
+  const std::int64_t width = panel_width<T>;
+  const TiledProduct<T> p{a,       a_row,   a_col, packed, width, width * inner, out,
+                          out_row, out_col, rows,  inner,  cols,  false};
+  run_group(Group<T>{&p, 1});
+}
+
+template void product(const float*, std::int64_t, std::int64_t, const float*, float*, std::int64_t, std::int64_t,
+                      std::int64_t, std::int64_t, std::int64_t);
+template void product(const double*, std::int64_t, std::int64_t, const double*, double*, std::int64_t, std::int64_t,
+                      std::int64_t, std::int64_t, std::int64_t);
 
 }  // namespace SCANLIB_ISA
 }  // namespace scanlib

@@ -17,7 +17,11 @@ LinalgRows linalg_rows() noexcept {
       {"slogdet", 3, 0, slogdet},
       {"qr", 3, 1, qr},
   };
-  return LinalgRows{rows, sizeof(rows) / sizeof(rows[0])};
+  static const LibrarySymbol symbols[] = {
+      {"scanlib_product_f32", reinterpret_cast<void*>(&product<float>)},
+      {"scanlib_product_f64", reinterpret_cast<void*>(&product<double>)},
+  };
+  return LinalgRows{rows, sizeof(rows) / sizeof(rows[0]), symbols, sizeof(symbols) / sizeof(symbols[0])};
 }
 
 }  // namespace SCANLIB_ISA
