@@ -69,77 +69,85 @@ OPERATIONS: list[Callable[[Variable, Variable], Variable]] = [
 ]
 
 
+# Ways to read a trace; k is 1 to 4, j is 1 to 3.
+READS: list[Callable[..., Variable]] = [
+    lambda t, k, j: t,
+    lambda t, k, j: t[-1],
+    lambda t, k, j: t[-k],
+    lambda t, k, j: t[-k:],
+    lambda t, k, j: t[-k - j : -j],
+    lambda t, k, j: t[-k::2],
+    lambda t, k, j: t[::-1][:k],
+    lambda t, k, j: t[::-1][0],
+    lambda t, k, j: t[:-1][-1],
+    lambda t, k, j: t[1:][-k:],
+    lambda t, k, j: t[-k:][0],
+    lambda t, k, j: t[-1 : -1 - k : -j],
+    lambda t, k, j: t[-2:].sum(0),
+    lambda t, k, j: t.sum(),
+    lambda t, k, j: t.sum(0),
+    lambda t, k, j: t.mean(0),
+    lambda t, k, j: t.max(0),
+    lambda t, k, j: (t * 2 + 1)[-1],
+    lambda t, k, j: T.exp(t.T)[..., -1],
+    lambda t, k, j: t.shape,
+    lambda t, k, j: t.shape[0] * 2,
+    lambda t, k, j: T.zeros_like(t),
+    lambda t, k, j: t[0],
+    lambda t, k, j: (t**2).sum(tuple(range(1, t.ndim)))[-1],
+    lambda t, k, j: ((t - 0.5) ** 2).sum(0),
+    lambda t, k, j: (t * T.exp(t)).mean(),
+    lambda t, k, j: T.concatenate([t[-1:], t[-k:]]),
+    lambda t, k, j: t[::j][-k:],
+    lambda t, k, j: t[j::k][-1],
+    lambda t, k, j: t[j:][-k:],
+    lambda t, k, j: t[:-j][-k:],
+    lambda t, k, j: t[j:-k][::2][-2:],
+    lambda t, k, j: t[-k:][::j][-1],
+    lambda t, k, j: t[[-1, -k]],
+    lambda t, k, j: t.reshape((t.shape[0], 1, -1))[-k:],
+    lambda t, k, j: T.stack([t, t * 2])[:, -1],
+    lambda t, k, j: T.concatenate([t[:1] * 0, t])[-k:],
+    lambda t, k, j: T.concatenate([T.zeros_like(t)[:1], t])[-k:],
+    lambda t, k, j: t[j:].sum(0),
+    lambda t, k, j: t[:-j].mean(),
+    lambda t, k, j: t[-k:-j].sum(0),
+    lambda t, k, j: t[j::2].prod(0),
+    lambda t, k, j: (t[j:] ** 2).sum(),
+    lambda t, k, j: t[j:].max(0),
+    lambda t, k, j: T.sqrt((t**2).sum(tuple(range(1, t.ndim))) + 1).sum(),
+]
+# Those of a trace of vectors, and those by the number of steps n.
+MATRIX_READS: list[Callable[..., Variable]] = [
+    lambda t, k, j: t[:, 1],
+    lambda t, k, j: t[:, 0].sum(),
+    lambda t, k, j: t.sum(1),
+    lambda t, k, j: T.dot(t, T.constant(np.arange(float(WIDTH)))).max(),
+    lambda t, k, j: T.dot(T.ones_like(t[:, 0]), t),
+    lambda t, k, j: T.dot(t.T, T.exp(t[:, 0])),
+    lambda t, k, j: T.nnet.softmax(t)[:, 0].sum(),
+]
+LENGTH_READS: list[Callable[..., Variable]] = [
+    lambda t, k, j, n: t[n - 1],
+    lambda t, k, j, n: t[n - k],
+    lambda t, k, j, n: t[n - k :],
+    lambda t, k, j, n: t[T.maximum(n - k, 0) : n],
+    lambda t, k, j, n: t[n - k : n - j],
+    lambda t, k, j, n: t[: n - j][-k:],
+    lambda t, k, j, n: t[n - k :].sum(0),
+]
+
+
 def reads(trace: Variable, draw: Any, length: Variable | None) -> Variable:
     """One of the many ways to read a trace."""
     k, j = draw(st.integers(1, 4)), draw(st.integers(1, 3))
-    choices: list[Callable[[], Variable]] = [
-        lambda: trace,
-        lambda: trace[-1],
-        lambda: trace[-k],
-        lambda: trace[-k:],
-        lambda: trace[-k - j : -j],
-        lambda: trace[-k::2],
-        lambda: trace[::-1][:k],
-        lambda: trace[::-1][0],
-        lambda: trace[:-1][-1],
-        lambda: trace[1:][-k:],
-        lambda: trace[-k:][0],
-        lambda: trace[-1 : -1 - k : -j],
-        lambda: trace[-2:].sum(0),
-        lambda: trace.sum(),
-        lambda: trace.sum(0),
-        lambda: trace.mean(0),
-        lambda: trace.max(0),
-        lambda: (trace * 2 + 1)[-1],
-        lambda: T.exp(trace.T)[..., -1],
-        lambda: trace.shape,
-        lambda: trace.shape[0] * 2,
-        lambda: T.zeros_like(trace),
-        lambda: trace[0],
-        lambda: (trace**2).sum(tuple(range(1, trace.ndim)))[-1],
-        lambda: ((trace - 0.5) ** 2).sum(0),
-        lambda: (trace * T.exp(trace)).mean(),
-        lambda: T.concatenate([trace[-1:], trace[-k:]]),
-        lambda: trace[::j][-k:],
-        lambda: trace[j::k][-1],
-        lambda: trace[j:][-k:],
-        lambda: trace[:-j][-k:],
-        lambda: trace[j:-k][::2][-2:],
-        lambda: trace[-k:][::j][-1],
-        lambda: trace[[-1, -k]],
-        lambda: trace.reshape((trace.shape[0], 1, -1))[-k:],
-        lambda: T.stack([trace, trace * 2])[:, -1],
-        lambda: T.concatenate([trace[:1] * 0, trace])[-k:],
-        lambda: T.concatenate([T.zeros_like(trace)[:1], trace])[-k:],
-        lambda: trace[j:].sum(0),
-        lambda: trace[:-j].mean(),
-        lambda: trace[-k:-j].sum(0),
-        lambda: trace[j::2].prod(0),
-        lambda: (trace[j:] ** 2).sum(),
-        lambda: trace[j:].max(0),
-        lambda: T.sqrt((trace**2).sum(tuple(range(1, trace.ndim))) + 1).sum(),
+    choices = [
+        *READS,
+        *(MATRIX_READS if trace.ndim == 2 else []),
+        *(LENGTH_READS if length is not None else []),
     ]
-    if trace.ndim == 2:
-        choices += [
-            lambda: trace[:, 1],
-            lambda: trace[:, 0].sum(),
-            lambda: trace.sum(1),
-            lambda: T.dot(trace, T.constant(np.arange(float(WIDTH)))).max(),
-            lambda: T.dot(T.ones_like(trace[:, 0]), trace),
-            lambda: T.dot(trace.T, T.exp(trace[:, 0])),
-            lambda: T.nnet.softmax(trace)[:, 0].sum(),
-        ]
-    if length is not None:
-        choices += [
-            lambda: trace[length - 1],
-            lambda: trace[length - k],
-            lambda: trace[length - k :],
-            lambda: trace[T.maximum(length - k, 0) : length],
-            lambda: trace[length - k : length - j],
-            lambda: trace[: length - j][-k:],
-            lambda: trace[length - k :].sum(0),
-        ]
-    return draw(st.sampled_from(choices))()
+    chosen = draw(st.sampled_from(choices))
+    return chosen(trace, k, j, length) if chosen in LENGTH_READS else chosen(trace, k, j)
 
 
 class Program:

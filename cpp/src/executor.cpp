@@ -1,6 +1,7 @@
 // executor.cpp: the outer boundary of a call: workspaces, results, outputs.
 #include "scanlib/executor.hpp"
 
+#include <algorithm>
 #include <new>
 #include <utility>
 
@@ -39,6 +40,11 @@ bool finish_outputs(const Plan& plan, Workspace& workspace) noexcept {
     }
   }
   return true;
+}
+
+bool is_shared(const Plan& plan, int buffer) noexcept {
+  return std::count_if(plan.outputs.begin(), plan.outputs.end(),
+                       [=](const Output& output) { return output.buffer == buffer; }) > 1;
 }
 
 }  // namespace
@@ -120,8 +126,16 @@ OutputView Result::output(std::size_t index) const noexcept {
 void* Result::take(std::size_t index) noexcept {
   const Output& output = executable_->plan_.outputs[index];
   const OutputView view = this->output(index);
-  if (view.bytes == 0 || view.bytes < workspace_->capacity(output.buffer) / 2) return nullptr;
-  return workspace_->give_away(output.buffer);
+  const std::size_t capacity = workspace_->capacity(output.buffer);
+  // A small part of a block is better copied than left alone in it.
+  if (view.bytes == 0 || view.bytes < capacity / 32) return nullptr;
+  void* memory = workspace_->give_away(output.buffer);
+  if (memory == nullptr || view.bytes >= capacity - capacity / 8) return memory;
+  const auto first = static_cast<std::size_t>(static_cast<const char*>(view.data) - static_cast<char*>(memory));
+  const bool alone = !is_shared(executable_->plan_, output.buffer);
+  if ((alone && retain(memory, first, view.bytes)) || view.bytes >= capacity / 2) return memory;
+  workspace_->take_back(output.buffer);
+  return nullptr;
 }
 
 std::int64_t Result::peak_bytes() const noexcept { return workspace_ == nullptr ? 0 : workspace_->peak_bytes; }

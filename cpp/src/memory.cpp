@@ -10,6 +10,7 @@
 
 #if defined(__linux__)
 #include <sys/mman.h>
+#include <unistd.h>
 #endif
 
 namespace scanlib {
@@ -38,6 +39,16 @@ void count(std::size_t bytes) noexcept {
   while (now > most && !most_bytes.compare_exchange_weak(most, now, std::memory_order_relaxed)) {
   }
 }
+
+#if defined(__linux__)
+// The whole pages of [first, last).
+bool drop_pages(std::uintptr_t first, std::uintptr_t last) noexcept {
+  const auto page = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
+  first = (first + page - 1) / page * page;
+  last = last / page * page;
+  return first >= last || madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED) == 0;
+}
+#endif
 
 // Traces are written once from front to back: large pages save most of their page faults.
 void advise_huge_pages([[maybe_unused]] char* block, [[maybe_unused]] std::size_t bytes) noexcept {
@@ -87,6 +98,20 @@ void release(void* memory) noexcept {
   release_block(block);  // for the sanitizers to see who uses it afterwards
 #else
   if (!idle_blocks.keep(block, header.whole)) release_block(block);
+#endif
+}
+
+bool retain([[maybe_unused]] void* memory, [[maybe_unused]] std::size_t first,
+            [[maybe_unused]] std::size_t bytes) noexcept {
+#if defined(__linux__)
+  const auto start = reinterpret_cast<std::uintptr_t>(memory);
+  auto& header = *reinterpret_cast<Header*>(static_cast<char*>(memory) - alignment);
+  if (!drop_pages(start, start + first) || !drop_pages(start + first + bytes, start + header.bytes)) return false;
+  live_bytes.fetch_sub(static_cast<std::int64_t>(header.bytes - bytes), std::memory_order_relaxed);
+  header.bytes = bytes;
+  return true;
+#else
+  return false;
 #endif
 }
 

@@ -67,6 +67,7 @@ class Workspace {
   Part& fresh_part(int number) noexcept;
   // The heap block behind a live buffer, now owned by the caller; nullptr if it is not on the heap.
   void* give_away(int buffer) noexcept;
+  void take_back(int buffer) noexcept { blocks_[static_cast<std::size_t>(buffer)].source = Source::heap; }
   std::size_t capacity(int buffer) const noexcept { return blocks_[static_cast<std::size_t>(buffer)].capacity; }
 
   // What the thread of the call itself works with.

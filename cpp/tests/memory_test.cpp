@@ -36,6 +36,17 @@ TEST(memory, refuses) {
   release(nothing);
 }
 
+TEST(memory, retain) {
+  const std::int64_t before = allocated_bytes();
+  constexpr std::size_t size = std::size_t{1} << 20, first = 5000, kept = 300000;
+  auto* block = static_cast<unsigned char*>(allocate(size));
+  std::memset(block, 7, size);
+  if (retain(block, first, kept)) CHECK(allocated_bytes() == before + static_cast<std::int64_t>(kept));
+  for (std::size_t i = first; i < first + kept; ++i) CHECK(block[i] == 7);
+  release(block);
+  CHECK(allocated_bytes() == before);
+}
+
 TEST(memory, idle_blocks) {
   IdleBlocks idle;
   constexpr std::size_t size = std::size_t{1} << 20;

@@ -53,7 +53,7 @@ class Result {
   OutputView output(std::size_t index) const noexcept;
   // Gives away the buffer behind an output, so that its data needs no copy: the caller must release() the pointer
   // returned.  nullptr when the output must be copied instead: the buffer is an input, a constant, shared with
-  // an earlier taken output, inside the workspace's arena, or more than twice as large as the output.
+  // an earlier taken output, inside the workspace's arena, or much larger than the output.
   void* take(std::size_t index) noexcept;
   // Most bytes live at once in buffers of this call.
   std::int64_t peak_bytes() const noexcept;

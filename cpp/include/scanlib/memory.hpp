@@ -16,6 +16,9 @@ constexpr std::size_t round_up(std::size_t bytes) noexcept {
 void* allocate(std::size_t bytes) noexcept;
 // memory may be nullptr.
 void release(void* memory) noexcept;
+// Gives what lies outside of the `bytes` bytes at `first` back to the system, in whole pages.  False where the
+// system takes nothing back before the block is released.
+bool retain(void* memory, std::size_t first, std::size_t bytes) noexcept;
 
 // Fills memory with a byte that makes unwritten reads visible; does nothing unless built with SCANLIB_HOSTILE.
 void poison(void* memory, std::size_t bytes) noexcept;

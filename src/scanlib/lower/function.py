@@ -10,12 +10,12 @@ from ..choices import lowering_choices
 from ..errors import UserValueError
 from ..graph import FunctionGraph, Variable, describe
 from ..lowered import Expr, Int, Kernel
-from ..plan import Branch, Call, Input, Instruction, Library, Loop, Output, Plan, Release
+from ..plan import Branch, Call, Input, Instruction, Library, Loop, Plan, Release
 from ..statements import expressions, writes
 from .program import CheckRecord, Program, row_major
 from .region import Region
 from .report import ScanReport
-from .stages import copy
+from .results import lower_results
 
 # A dimension of at most this length is a constant of the specialisation, unless it is a number of steps.
 SMALL = 16
@@ -59,7 +59,7 @@ def lower(
         shape = _declared(region, v, shape)
         region.bind(v, row_major(buffer, tuple(shape), v.dtype), tuple(shape))
     region.analyse(graph.outputs, graph.inputs)
-    outputs = [_output(region, v) for v in graph.outputs]
+    outputs = lower_results(region, graph.outputs)
     start, steps = region.instructions()
     instructions = _with_releases(program, start + steps, {o.buffer for o in outputs})
     plan = Plan(
@@ -81,16 +81,6 @@ def _declared(region: Region, v: Variable, shape: list[Int]) -> list[Int]:
             region.require(lowered.compare("eq", d, declared), "value", message, (d, declared))
         result.append(d if declared is None else declared)
     return result
-
-
-def _output(region: Region, v: Variable) -> Output:
-    view = region.memory(v)
-    if not view.contiguous():
-        level = max(0, region.level(v))
-        target = region.temporary(describe(v), v.dtype, view.shape, level)
-        region.kernels.setdefault(level, []).extend(copy(region, v, target))
-        view = target
-    return Output(view.buffer, region.slot(view.offset), tuple(region.slot(d) for d in view.shape), v.dtype)
 
 
 # -- when memory is given back ----------------------------------------------------------------------------

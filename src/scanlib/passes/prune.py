@@ -127,6 +127,29 @@ def _equal_rows(loop: Loop) -> bool:
     return changed
 
 
+def _shapes_alone(loop: Loop) -> bool:
+    """Where the step reads the shape alone of a sequence or state, it gets the lengths as non-sequences."""
+    read, asked = {id(v) for v in loop.results()}, []
+    for node in toposort(loop.results()):
+        if build.asked_shape(node) is None:
+            read.update(id(v) for v in node.inputs)
+        else:
+            asked.append(node)
+    sources = {id(f.step): f.operand for f in loop.sequences if id(f.step) not in read}
+    for s in loop.states:
+        if not any(id(v) in read for v in s.steps):
+            sources.update({id(v): s.initial for v in s.steps})
+    inside: dict[int, Variable] = {}
+    for node in asked:
+        if id(node.inputs[0]) in sources:
+            length = build.shape_i(sources[id(node.inputs[0])], 1 + node.params["axis"])
+            step = Variable(length.type)
+            loop.non_sequences.append(Feed(step, length))
+            inside[id(node.output)] = step
+    loop.replace_in_step(inside)
+    return bool(inside)
+
+
 def _unchanging_states(loop: Loop) -> bool:
     """A state whose next value is its previous one becomes a non-sequence."""
     still = [s for s in loop.states if s.taps == (-1,) and s.next is s.steps[0]]
@@ -181,6 +204,7 @@ RULES = (
     _unread_taps,
     _unchanging_states,
     _equal_rows,
+    _shapes_alone,
     _constants_inside,
     _made_inside,
     _merge_inputs,

@@ -1,0 +1,93 @@
+"""The results of a function: contiguous views of memory, in place where they already lie in it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+from .. import lowered
+from ..dims import strides
+from ..graph import Variable, describe
+from ..lowered import Assign, Int, Statement, Store
+from ..plan import Output
+from .program import View, row_major
+from .region import Region
+from .stages import copy
+
+
+def lower_results(region: Region, results: Sequence[Variable]) -> list[Output]:
+    views = [region.memory(v) for v in results]
+    shared = Counter(view.buffer for view in views)
+    packed: list[tuple[View, View]] = []
+    for i, (v, view) in enumerate(zip(results, views)):
+        if view.contiguous():
+            continue
+        if shared[view.buffer] == 1 and _moves_forward(region, view):
+            views[i] = row_major(view.buffer, view.shape, view.dtype)
+            packed.append((view, views[i]))
+        else:
+            level = max(0, region.level(v))
+            views[i] = region.temporary(describe(v), v.dtype, view.shape, level)
+            region.kernels.setdefault(level, []).extend(copy(region, v, views[i]))
+    if packed:
+        # When all else has been computed: others may read what stands where the rows go.
+        level = 1 + max([*region.kernels, *region.barriers, *region.allocations])
+        region.kernels[level] = [s for source, target in packed for s in _pack(region, source, target)]
+    return [Output(w.buffer, region.slot(w.offset), tuple(map(region.slot, w.shape)), w.dtype) for w in views]
+
+
+def _row_step(view: View) -> int | None:
+    """s where the rows of the view, contiguous each, lie s rows apart; None when they do not."""
+    apart, *inner = view.strides
+    size, *whole = strides((1, *view.shape[1:]))
+    if inner != whole:
+        return None
+    if isinstance(apart, int):
+        return apart // size if isinstance(size, int) and size and apart % size == 0 else None
+    factors = [lowered.fold(a) for a in apart.args] if apart.op == "index_mul" else []
+    for step, other in zip(factors, reversed(factors)):
+        if isinstance(step, int) and other is size:
+            return step
+    return None
+
+
+def _moves_forward(region: Region, view: View) -> bool:
+    """Whether the rows of a view of memory of this call can be brought together at its front.
+
+    Rows are at least a row apart, so each goes to where it lay or before, and where none of those after it lies.
+    """
+    return region.program.buffers[view.buffer].role == "temporary" and bool(_row_step(view))
+
+
+def _pack(region: Region, source: View, target: View) -> list[Statement]:
+    backwards = (_row_step(source) or 0) < 0
+    if backwards:
+        first = lowered.mul(lowered.sub(source.shape[0], 1), source.strides[0])
+        apart = lowered.mul(source.strides[0], -1)
+        source = replace(
+            source, offset=lowered.add(source.offset, first), strides=(apart, *source.strides[1:])
+        )
+    moved = region.loop(
+        target.shape, lambda index: [Store(target.buffer, target.position(index), source.at(index))]
+    )
+    return moved + _reversed(region, target) if backwards else moved
+
+
+def _reversed(region: Region, view: View) -> list[Statement]:
+    """Statements that turn the order of the rows around."""
+    name = region.program.unique("r")
+    rows = view.shape[0]
+
+    def swap(index: tuple[Int, ...]) -> list[Statement]:
+        i, *rest = index
+        low = view.position(index)
+        high = view.position((lowered.sub(lowered.sub(rows, 1), i), *rest))
+        held = lowered.register(name, view.dtype)
+        return [
+            Assign((name,), (lowered.load(view.buffer, low, view.dtype),)),
+            Store(view.buffer, low, lowered.load(view.buffer, high, view.dtype)),
+            Store(view.buffer, high, held),
+        ]
+
+    return region.loop((lowered.floordiv(rows, 2), *view.shape[1:]), swap)
