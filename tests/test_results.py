@@ -70,8 +70,8 @@ def test_what_is_not_part_of_a_result_goes_back(read: str) -> None:
     rows = np.ones((61, 9000))
     before = _core.allocated_bytes()
     made = f(rows, rows[0])
-    # The arena of the call stays for the next one.
-    assert _core.allocated_bytes() - before <= made.nbytes + (1 << 16)
+    # An eighth may stay with the result; the arena of the call stays for the next one.
+    assert _core.allocated_bytes() - before <= made.nbytes * 8 / 7 + (1 << 16)
     assert f.peak_bytes <= 8 * 9000 * {"less than half": 10}.get(read, 62)
 
 

@@ -13,6 +13,8 @@ from typing import Any
 import llvmlite.binding as llvm
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import scanlib
 import scanlib.tensor as T
@@ -293,6 +295,43 @@ def test_elementwise_results_are_independent_of_threads() -> None:
         np.testing.assert_array_equal(result, results[0])
 
 
+ELEMENTWISE: list[Any] = [
+    lambda h, a, w: w * h * (1 - h) + a,
+    lambda h, a, w: T.tanh(h) * w - T.exp(-(a**2)),
+    lambda h, a, w: T.switch(T.gt(h, a), h - w, T.maximum(a, h * w)),
+    lambda h, a, w: T.sqrt(T.abs(h)) / (1 + a**2) + T.sin(w),
+]
+ROWS: dict[str, Any] = {"trace": lambda t: t, "last": lambda t: t[-1], "every other": lambda t: t[::2]}
+
+
+@pytest.mark.parametrize(
+    ("body", "read", "dtype"),
+    [(0, "trace", "float32"), (1, "last", "float64"), (2, "every other", "float64"), (3, "trace", "float32")],
+)
+def test_bits_of_elementwise_bodies_are_independent_of_threads(body: int, read: str, dtype: str) -> None:
+    """Sizes around the grain of lanes and the length of a block, states in lanes, maps by steps."""
+    h, a, w = T.matrix("h", dtype), T.tensor3("a", dtype), T.vector("w", dtype)
+    step = ELEMENTWISE[body]
+    states, _ = scanlib.scan(lambda a, h, w: step(h, a, w), sequences=a, outputs_info=h, non_sequences=w)
+    maps, _ = scanlib.scan(lambda a, h, w: step(h, a, w), sequences=a, non_sequences=[h, w])
+    f = scanlib.function([h, a, w], [ROWS[read](states), ROWS[read](maps), maps.sum(0)])
+
+    @settings(max_examples=6, deadline=None, derandomize=True)
+    @given(st.integers(1, 40), st.integers(1, 7), st.integers(17, 300), st.integers(0, 99))
+    def check(steps: int, rows: int, width: int, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        given = [rng.random(shape).astype(dtype) for shape in ((rows, width), (steps, rows, width), (width,))]
+        results = []
+        for count in (1, 2, 3, 4):
+            config.threads = count
+            results.append(f(*given))
+        for result in results[1:]:
+            for one, other in zip(results[0], result, strict=True):
+                assert one.tobytes() == other.tobytes()
+
+    check()
+
+
 def test_networks_agree_to_rounding() -> None:
     f, arguments = network_program(), network_arguments()
     results = []
@@ -353,3 +392,42 @@ if generation == 0:
 def test_fork_after_use() -> None:
     """Children, and children of children, make threads of their own; all processes end by themselves."""
     assert python(FORK) == "good"
+
+
+FORK_OF_FUNCTIONS = """
+import multiprocessing, os, threading
+import numpy as np
+import scanlib, scanlib.tensor as T
+
+h, u, x, w = T.matrix("h"), T.matrix("u"), T.tensor3("x"), T.vector("w")
+lanes = scanlib.scan(lambda v: 3.9 * v * (1 - v), outputs_info=w, n_steps=50)[0][-1]
+rows = scanlib.scan(lambda x, h: T.tanh(x + T.dot(h, u)), sequences=x, outputs_info=h)[0][-1]
+by_steps = scanlib.scan(lambda x: T.exp(x), sequences=x)[0]
+f = scanlib.function([h, u, x, w], [lanes, rows, by_steps])
+rng = np.random.default_rng(0)
+arguments = [rng.random(s) for s in ((32, 40), (40, 40), (60, 32, 40), (100_000,))]
+scanlib.config.threads = 3
+expected = f(*arguments)
+
+def good(_=None):
+    again = f(*arguments)
+    fresh = scanlib.function([w], w * 2 + 1)(arguments[-1])  # compiles in the child
+    return all(map(np.array_equal, again, expected)) and fresh[0] == arguments[-1][0] * 2 + 1
+
+busy = threading.Thread(target=lambda: [f(*arguments) for _ in range(20)])
+busy.start()  # the pool may be at work when the process forks
+child = os.fork()
+if child == 0:
+    os._exit(0 if good() and good() else 1)
+assert os.waitpid(child, 0)[1] == 0
+busy.join()
+with multiprocessing.get_context("fork").Pool(2) as pool:
+    assert all(pool.map(good, range(4)))
+assert good()
+print("good")
+"""
+
+
+def test_fork_after_calls_of_functions() -> None:
+    """Compiled functions work in children, made by os.fork and by multiprocessing, while the parent computes."""
+    assert python(FORK_OF_FUNCTIONS) == "good"
