@@ -354,3 +354,47 @@ def test_dtypes_beside_each_other(row: tuple[int, ...]) -> None:
         for a, b in zip(made, expected, strict=True):
             assert a.dtype == b.dtype
             np.testing.assert_allclose(a, b, rtol=1e-6)
+
+
+# -- traces that are written past the caches ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(4, 64), (256,), (3, 96), (2, 121), (160,)])
+def test_traces_too_large_for_caches(shape: tuple[int, ...], dtype: str, threads: int) -> None:
+    """Whole cache lines or not, a trace of 9 MB holds what a loop in NumPy gives."""
+    rng = np.random.default_rng(2)
+    steps = int(9e6 / np.dtype(dtype).itemsize / np.prod(shape))
+    values = rng.normal(size=(steps, *shape)).astype(dtype)
+    u = T.TensorType(dtype, (None,) * values.ndim)("u")
+    trace, _ = scanlib.scan(lambda u, x: u - x / 2, sequences=u, outputs_info=T.zeros_like(u[0]))
+    f = scanlib.function([u], trace)
+    with scanlib.threads(threads):
+        found = f(values)
+    x, expected = np.zeros(shape, dtype), np.empty_like(values)
+    for t in range(steps):
+        x = expected[t] = values[t] - x / 2
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_several_traces_too_large_for_caches() -> None:
+    """Two taps, a mapped output that narrows, and a sum over the steps: the traces together, and each by itself."""
+    values = np.random.default_rng(3).normal(size=(20_000, 64))
+    u = T.dmatrix("u")
+    (x, half), _ = scanlib.scan(
+        lambda u, p, q: [u + (p - q) / 4, T.cast(p / 2, "float32")],
+        sequences=u,
+        outputs_info=[{"initial": T.zeros_like(u[:2]), "taps": [-2, -1]}, None],
+    )
+    outputs = [x, half, (x**2).sum(0)]
+    together = scanlib.function([u], outputs)(values)
+    apart = [scanlib.function([u], v)(values[:3000]) for v in outputs[:2]]
+    expected = np.zeros((20_002, 64))
+    for t in range(20_000):
+        expected[t + 2] = values[t] + (expected[t] - expected[t + 1]) / 4
+    np.testing.assert_allclose(together[0], expected[2:], rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(together[1], expected[:-2] / 2, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(together[2], (expected**2).sum(0), rtol=1e-10)
+    for whole, part in zip(together, apart):
+        np.testing.assert_array_equal(whole[:3000], part)

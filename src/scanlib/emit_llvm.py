@@ -10,6 +10,7 @@ from . import lowered
 from .errors import InternalError
 from .llvm_types import literal, llvm_type, memory_type, placeholders, short, template
 from .lowered import (
+    CACHE_LINE,
     Assign,
     Check,
     Expr,
@@ -51,6 +52,7 @@ class KernelEmitter:
         self.block = "body"
         self.pointers: dict[int, str] = {}
         self.registers: dict[str, str] = {}
+        self.allocated: set[str] = set()
         self.entry_dims: dict[int, str] = {}
         self.written = writes(kernel.body)
         self.step_exits: list[str] = []
@@ -61,6 +63,7 @@ class KernelEmitter:
         self.base: Expr | None = None
         self.width = 1
         self.versioned = False
+        self.streams = False
 
     # -- text ------------------------------------------------------------------------------------------
 
@@ -321,6 +324,9 @@ class KernelEmitter:
         raw = self.value(f"zext {llvm_type(dtype, lanes)} {value} to {type}") if dtype == "bool" else value
         address = self.address(s.buffer, offset) if lanes == 1 else self.lanes_address(s.buffer, offset)
         align = "" if lanes == 1 else f", align {self.alignment(s.buffer)}"
+        if s.streaming:
+            self.streams = True
+            align = f", align {CACHE_LINE}, !nontemporal !2"
         self.line(f"store {type} {raw}, ptr {address}{align}{self.alias(s.buffer)}")
         self.forget({f"b{s.buffer}"})
         if f"b{s.buffer}" not in offset.reads and value[0] == "%":
@@ -333,7 +339,10 @@ class KernelEmitter:
             type = memory_type(v.dtype, n)
             if name not in self.registers:
                 self.registers[name] = f"%r.{name}" + (f".{n}" if n > 1 else "")
-                self.entry.append(f"  {self.registers[name]} = alloca {type}, align 8")
+                # Two loops over lanes may have one width in common.
+                if self.registers[name] not in self.allocated:
+                    self.allocated.add(self.registers[name])
+                    self.entry.append(f"  {self.registers[name]} = alloca {type}, align 8")
             if v.dtype == "bool":
                 value = self.value(f"zext {llvm_type(v.dtype, n)} {value} to {type}")
             self.line(f"store {type} {value}, ptr {self.registers[name]}, align 8")
@@ -475,6 +484,9 @@ class KernelEmitter:
 
     def function(self) -> str:
         self.statements(self.kernel.body)
+        if self.streams:
+            # What went past the caches is ordered by a fence only, not by the locks through which threads meet.
+            self.line("fence seq_cst")
         self.line("ret i64 0")
         head = (
             f"define i64 @{self.kernel.name}(ptr noalias readonly %buffers, ptr noalias %dims, i64 %start, i64 %stop, "
@@ -492,8 +504,8 @@ _MATH = re.compile(r"@scanlib\.(\w+)\.(\w+)\(")
 def emit_module(kernels: Sequence[Kernel], dtypes: Sequence[str], step_slots: Mapping[str, int]) -> str:
     """One LLVM module with every kernel of a specialisation, and the math functions they call."""
     functions: list[str] = []
-    metadata = ["!0 = !{}", '!1 = !{!"branch_weights", i32 2000, i32 1}']
-    number = 2
+    metadata = ["!0 = !{}", '!1 = !{!"branch_weights", i32 2000, i32 1}', "!2 = !{i32 1}"]
+    number = 3
     for kernel in kernels:
         emitter = KernelEmitter(kernel, dtypes, step_slots, number)
         functions.append(emitter.function())

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 NOTHING: frozenset[str] = frozenset()
+# Bytes; what the core allocates begins with one.
+CACHE_LINE = 64
 
 
 class Expr:
@@ -312,11 +314,16 @@ def fold_int(value: Int) -> Int:
 
 @dataclass(frozen=True)
 class Store:
-    """buffer[offset] = value; the value has the buffer's dtype."""
+    """buffer[offset] = value; the value has the buffer's dtype.
+
+    Where `streaming`, the buffer is too large to stay in the caches and each cache line of it is written as a whole,
+    by lanes of which the first of a group lies at the start of one.
+    """
 
     buffer: int
     offset: Int
     value: Expr
+    streaming: bool = False
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from .. import lowered
 from ..graph import Apply, Variable
-from ..lowered import Assign, Expr, For, Int, Lanes, SetDim, Statement, Store
+from ..lowered import Assign, Expr, For, If, Int, Lanes, SetDim, Statement, Store
 from ..ops.base import Affine, Contract, Element, Pointwise, Reshape
 from ..statements import coefficient
 from .cost import every, operations
@@ -25,6 +25,10 @@ from .scan_body import Body
 WIDE, MEDIUM, NARROW, VECTOR = 256, 128, 64, 32
 # Up to so many values a wide group, up to so many a medium one.
 FEW_VALUES, SOME_VALUES = 12, 24
+# A group whose steps are written past the caches: a page of memory is visited less often, and lines are written whole.
+STREAMED = 512
+# Bytes of a trace from which that is so: it would not stay in the caches until it is read.
+STREAMED_TRACE = 1 << 23
 # Lane steps of a block, so that an interrupt is noticed.
 LANE_STEPS = 1 << 27
 
@@ -120,9 +124,20 @@ class LaneBody(Body):
                 self._same_shape(o.shape)
 
     def _wrap(self) -> None:
-        spec = self.spec
         if self.region.kernels.get(0):
             raise NotLanes("the body needs memory of its own")
+        body, values = self._step(streaming=False)
+        self._verify([s.value for s in body if isinstance(s, Store)] + values)
+        statements = self._loops(body, self._widths(values))
+        streams, widths = self._streams(values)
+        if streams.op != "const":
+            statements = [If(streams, self._loops(self._step(streaming=True)[0], widths), statements)]
+        self.region.kernels[0] = statements
+        self.region.lanes = (self.region.slot(self.shape[-1]), self.region.slot(self._cost(values)))
+
+    def _step(self, streaming: bool) -> tuple[list[Statement], list[Expr]]:
+        """The statements of one step of a lane, and the new values of its registers."""
+        spec = self.spec
         body: list[Statement] = []
         names: list[str] = []
         values: list[Expr] = []
@@ -134,39 +149,46 @@ class LaneBody(Body):
             o = self.outputs[k]
             fresh = self.region.element(spec.outputs[k], self.index)
             if k >= len(spec.states) or o.every_step:
-                body.append(self._store(o.slot_view(self.step), fresh))
+                body.append(self._store(o.slot_view(self.step), fresh, streaming and o.keep is None))
             if k < len(spec.states):
                 for p in range(o.depth):
                     names.append(self._register(k, p))
                     last = p + 1 == o.depth
                     values.append(fresh if last else lowered.register(self._register(k, p + 1), o.dtype))
-        body.append(Assign(tuple(names), tuple(values)))
-        self._verify([s.value for s in body if isinstance(s, Store)] + values)
+        return [*body, Assign(tuple(names), tuple(values))], values
+
+    def _loops(self, body: list[Statement], widths: tuple[int, ...]) -> list[Statement]:
         before, after = self._load_and_flush()
         loop = For(self.name, lowered.bound("start"), lowered.bound("stop"), body)
         # Threads take ranges of lanes; whatever they are, the lanes of a group are the same.
-        lane_stop = lowered.minimum(lowered.bound("lane_stop"), self.shape[-1])
+        start, stop = lowered.bound("lane_start"), lowered.minimum(lowered.bound("lane_stop"), self.shape[-1])
         statements: list[Statement] = [
-            Lanes(
-                str(self.lane.value),
-                lowered.bound("lane_start"),
-                lane_stop,
-                [*before, loop, *after],
-                self._widths(values),
-            )
+            Lanes(str(self.lane.value), start, stop, [*before, loop, *after], widths)
         ]
         for k in reversed(range(len(self.shape) - 1)):
             statements = [For(f"i{k}", 0, self.shape[k], statements)]
-        self.region.kernels[0] = statements
-        self.region.lanes = (self.region.slot(self.shape[-1]), self.region.slot(self._cost(values)))
+        return statements
+
+    def _streams(self, values: Sequence[Expr]) -> tuple[Expr, tuple[int, ...]]:
+        """Whether traces are large, and made of whole cache lines; and the widths of groups when they are."""
+        traces = [self.outputs[k] for k in self.parts.recurrence if self.outputs[k].keep is None]
+        if not traces:
+            return lowered.constant(False, "bool"), ()
+        sizes = [itemsize(o.dtype) for o in traces]
+        line = lowered.CACHE_LINE // min(sizes)
+        total = lowered.mul(lowered.mul(lowered.dim(self.slots.steps), traces[0].row), sum(sizes))
+        whole = lowered.compare("eq", lowered.mod(self.shape[-1], line), 0)
+        group = max(STREAMED // max(itemsize(v.dtype) for v in values), line)
+        widths = (group, line) if self._count(values) <= FEW_VALUES and group > line else (line,)
+        return lowered.logical("logical_and", whole, lowered.compare("ge", total, STREAMED_TRACE)), widths
 
     def _cost(self, values: Sequence[Expr]) -> int:
         """Arithmetic operations of one lane in one step, roughly."""
         rows = static_size(self.shape[:-1]) or 1
         return rows * operations(values)
 
-    def _store(self, target: View, value: Expr) -> Statement:
-        return Store(target.buffer, target.position(self.index), value)
+    def _store(self, target: View, value: Expr, streaming: bool = False) -> Statement:
+        return Store(target.buffer, target.position(self.index), value, streaming)
 
     def _load_and_flush(self) -> tuple[list[Statement], list[Statement]]:
         before: list[Statement] = []
@@ -194,11 +216,15 @@ class LaneBody(Body):
 
     def _widths(self, values: Sequence[Expr]) -> tuple[int, ...]:
         size = max(itemsize(v.dtype) for v in values)
-        count = sum(1 for e in every(values) if not self.lane.reads.isdisjoint(e.reads))
+        count = self._count(values)
         group = WIDE if count <= FEW_VALUES else MEDIUM if count <= SOME_VALUES else NARROW
         # A group of a single vector waits for each result: what is left over is one half group at first.
         widths = {group // size, group // 2 // size, VECTOR // size, 1}
         return tuple(sorted(widths, reverse=True))
+
+    def _count(self, values: Sequence[Expr]) -> int:
+        """The values of a lane in a step."""
+        return sum(1 for e in every(values) if not self.lane.reads.isdisjoint(e.reads))
 
     def _block_length(self) -> None:
         if self.prologue.row_bytes or self.epilogue.row_bytes:
