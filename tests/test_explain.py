@@ -296,10 +296,11 @@ TEXT = """\
 function 'smooth': x float64 (10000,), h0 float64
 
 scan 'leaky'
-  steps  10000, from x.shape[0]
-  block  4096 steps, 0 B of its own
-  form   native, time outside, in groups of 8 steps, 1 thread
-  why    states are small
+  steps     10000, from x.shape[0]
+  reads     x[t]
+  block     4096 steps, 0 B of its own
+  form      native, time outside, in groups of 8 steps, 1 thread
+  no lanes  states are small
   output  dtype    computed    keep  storage  slots  bytes
   h0      float64  recurrence  3     ring     4      32 B
 
@@ -322,13 +323,43 @@ def test_html(program: Callable[[], Any]) -> None:
     assert made.count("<b>scan") == len(list(e.walk())) and e._repr_html_() == made
 
 
+def test_what_a_scan_reads() -> None:
+    (s,) = explained(readout()[1]).scans
+    assert (s.sequences, s.non_sequences) == (("m[t]",), ("W", "U", "V"))
+    first, reverse = explained(scanlib.grad((elman() ** 2).sum(), [W, U])).scans
+    assert first.sequences == ("m[t]",) and {"m[t]", "v0[t-1]"} <= set(reverse.sequences)
+
+
+def test_drawing_says_what_is_kept() -> None:
+    """Of the graph only inputs, scans, dear operations and outputs are drawn: no lengths and no views."""
+    e = explained([leaky(name="first")[-3], T.tanh(readout()[1])])
+    kinds = [(node.label, node.kind) for node in e.nodes if node.kind in ("scan", "operation")]
+    assert kinds == [("first", "scan"), ("scan", "scan"), ("tanh", "operation")]
+    details = {node.label: node.details for node in e.nodes}
+    assert details["first"] == ("over x[t]", "h0: last 3 steps")
+    assert details["scan"] == ("over m[t]", "v0: not kept", "output 1: all steps")
+    made = e.html()
+    assert all(f">{line}</text>" in made for lines in details.values() for line in lines)
+    assert e.nodes[-1].inputs and e.nodes[-1].kind == "output"
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_threads(count: int) -> None:
+    """Lanes, rows, or the steps of a block."""
+    programs = (lambda: scan(lambda a: T.exp(a) * w, m), lambda: elman(c, B)[-1], lambda: leaky(m, v0))
+    with scanlib.threads(count):
+        by_steps, by_rows, few_lanes = (explained(program()).scans[0].threads for program in programs)
+    # 18 rows are cut in eights, and 20 lanes are one range.
+    assert (by_steps, by_rows, few_lanes) == (count, count, 1)
+
+
 def test_large_graphs_are_drawn_without_operations() -> None:
     y: Variable = x
     for _ in range(40):
         y = T.cumsum(y * 2)
     e = explained([leaky(y)[-1], y])
     made = e.html()
-    assert len(e.nodes) > 60 and "cumsum" not in made and ">scan<" in made
+    assert len(e.nodes) > 60 and ">cumsum<" not in made and ">scan<" in made
 
 
 def test_explaining_computes_nothing() -> None:

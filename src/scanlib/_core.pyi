@@ -27,7 +27,7 @@ mt_*, philox_*         see library.hpp                                     see l
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, final
+from typing import Any, Literal, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -139,8 +139,8 @@ def ring_slots(keep: int, depth: int, in_place: bool = False) -> int:
     With `in_place` the one slot of a state of depth 1 that each step changes after it has read it.
     """
 
-def lane_parts(lanes: int, work: int, rows: bool = False) -> int:
-    """Threads that share so many lanes (or rows) of a loop, `work` arithmetic operations in all."""
+def lane_parts(lanes: int, work: int, grain: Literal["lanes", "rows", "steps"] = "lanes") -> int:
+    """Threads that share so many lanes, rows or steps of a loop, `work` arithmetic operations in all."""
 
 def library_kernels() -> list[str]:
     """Names of all library kernels."""

@@ -299,8 +299,9 @@ def ring_slots(int64_t keep, int64_t depth, bint in_place=False):
     return c_ring_slots(keep, depth, in_place)
 
 
-def lane_parts(int64_t lanes, int64_t work, bint rows=False):
-    return c_lane_parts(lanes, row_grain if rows else lane_grain, work, c_get_threads())
+def lane_parts(int64_t lanes, int64_t work, str grain="lanes"):
+    cdef int64_t size = row_grain if grain == "rows" else lane_grain if grain == "lanes" else 1
+    return c_lane_parts(lanes, size, work, c_get_threads())
 
 
 def library_kernels():

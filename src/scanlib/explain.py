@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from .errors import UserTypeError
-from .graph import Apply, FunctionGraph, SharedVariable, Variable, describe, toposort
-from .plan import NO_SLOT, Branch, Call, Instruction, Library, Loop, Storage
+from .graph import FunctionGraph, SharedVariable, Variable, describe, toposort
+from .plan import NO_SLOT, STEPS_SLOT, Branch, Call, Instruction, Library, Loop, Storage
 from .statements import products
 
 if TYPE_CHECKING:
@@ -57,12 +57,14 @@ class OutputExplanation:
 class ScanExplanation:
     """One scan.
 
+    sequences        what is read step by step, and `non_sequences`, what is the same at every step
     steps_source     where the number of steps comes from; `steps` is that number (with `until` the most there can
                      be), None when it is not known
     block_length     steps of a block
     order            "lanes": lanes outside, time inside; "rows": each thread takes rows of its own through all steps of
                      a block; "time": step by step
-    threads          that share the lanes or rows of a block, at most where that depends on what is not known
+    threads          the most that share the lanes, rows or, before and after the recurrence, the steps of a block;
+                     products of large matrices are shared besides
     group            the steps of a linear recurrence that are composed before they are run; 1 for step by step
     form             "native": one kernel runs a block's recurrence; "instructions": a list of them runs each step
     reasons          why not "lanes", not "native", not "rows", not "batched" (no prologue and epilogue), as far as so
@@ -75,6 +77,8 @@ class ScanExplanation:
     """
 
     name: str
+    sequences: tuple[str, ...]
+    non_sequences: tuple[str, ...]
     steps_source: str
     steps: int | None
     until: bool
@@ -99,11 +103,15 @@ class ScanExplanation:
 
 @dataclass(frozen=True)
 class GraphNode:
-    """A node of the optimised graph, for drawing: kind is "input", "operation", "scan" or "output"."""
+    """A node of the optimised graph, for drawing: kind is "input", "operation", "scan" or "output".
+
+    Views and lengths are left out.  `details` of a scan are lines: what it runs over, and what it keeps.
+    """
 
     label: str
     kind: str
     inputs: tuple[int, ...] = ()
+    details: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -166,8 +174,9 @@ def explain(f: Function, *arguments: Any, **named: Any) -> Explanation:
         InputExplanation(describe(v), v.dtype, tuple(s), isinstance(v, SharedVariable))
         for v, s in zip(graph.inputs, shapes)
     )
-    scans = _Scans(lowered, run).of(lowered.plan.instructions)
-    return Explanation(f.name, inputs, scans, run.peak_bytes, _nodes(graph))
+    found = _Scans(lowered, run)
+    scans = found.of(lowered.plan.instructions)
+    return Explanation(f.name, inputs, scans, run.peak_bytes, _nodes(graph, found.by_node))
 
 
 # -- arguments --------------------------------------------------------------------------------------------
@@ -237,6 +246,7 @@ class _Scans:
     def __init__(self, lowered: Lowered, run: DryRun) -> None:
         self.reports = {r.done_slot: r for r in lowered.reports}
         self.run = run
+        self.by_node: dict[int, ScanExplanation] = {}
 
     def of(self, instructions: Iterable[Instruction]) -> tuple[ScanExplanation, ...]:
         return tuple(self.one(i) for i in _flat(instructions) if isinstance(i, Loop))
@@ -249,8 +259,10 @@ class _Scans:
         spec = spec_of(report.node)
         parts = {"prologue": loop.prologue, "recurrence": loop.recurrence, "epilogue": loop.epilogue}
         labels = [o.label for o in report.outputs]
-        return ScanExplanation(
+        made = self.by_node[id(report.node)] = ScanExplanation(
             name=loop.name,
+            sequences=_sequences(report),
+            non_sequences=_non_sequences(report),
             steps_source=brief(report.node.inputs[0]),
             steps=sizes.steps,
             until=spec.until,
@@ -268,6 +280,7 @@ class _Scans:
             temporary_bytes=sizes.temporaries,
             scans=self.of([*loop.prologue, *loop.recurrence, *loop.epilogue]),
         )
+        return made
 
     def _kernels(self, instructions: Iterable[Instruction]) -> tuple[str, ...]:
         """The library kernels; products are told one by one, however their operands lie and whoever calls them."""
@@ -282,18 +295,48 @@ class _Scans:
     def _threads(self, loop: Loop, sizes: LoopSizes) -> int:
         from ._core import get_threads, lane_parts
 
-        slots = [(loop.rows_slot, loop.row_cost_slot)]
-        slots += [(i.lanes_slot, i.cost_slot) for i in loop.recurrence if isinstance(i, Call)]
-        for lanes_slot, cost_slot in slots:
-            if lanes_slot < 0:
-                continue
-            lanes, cost = self.run.dims[lanes_slot], self.run.dims[cost_slot]
-            if lanes is None or cost is None or sizes.block is None or sizes.steps is None:
+        calls = [i for i in (*loop.prologue, *loop.recurrence, *loop.epilogue) if isinstance(i, Call)]
+        slots = {(i.lanes_slot, i.cost_slot) for i in calls} | {(loop.rows_slot, loop.row_cost_slot)}
+        most = 1
+        for lanes_slot, cost_slot in slots - {(NO_SLOT, NO_SLOT)}:
+            steps = None if sizes.block is None or sizes.steps is None else min(sizes.block, sizes.steps)
+            by_steps = lanes_slot == STEPS_SLOT
+            lanes, cost = 1 if by_steps else self.run.dims[lanes_slot], self.run.dims[cost_slot]
+            if lanes is None or cost is None or steps is None:
                 return get_threads()
-            return lane_parts(
-                lanes, min(sizes.block, sizes.steps) * lanes * cost, lanes_slot == loop.rows_slot
-            )
-        return 1
+            grain: Literal["steps", "rows", "lanes"]
+            grain = "steps" if by_steps else "rows" if lanes_slot == loop.rows_slot else "lanes"
+            most = max(most, lane_parts(steps if by_steps else lanes, steps * lanes * cost, grain))
+        return most
+
+
+# What is read of these is a part of their operand.
+_PARTS = ("subtensor", "history", "dimshuffle")
+
+
+def _sequences(report: ScanReport) -> tuple[str, ...]:
+    from .ops.scan_op import operands_of, spec_of
+    from .printing import brief
+
+    def name(step: Variable, operand: Variable) -> str:
+        if step.name and "[" in step.name:
+            return step.name
+        while operand.name is None and operand.owner is not None and operand.owner.op.name in _PARTS:
+            operand = operand.owner.inputs[-1 if operand.owner.op.name == "history" else 0]
+        text = brief(operand, 1)
+        return f"({text})[t]" if " " in text else f"{text}[t]"
+
+    given = zip(spec_of(report.node).sequence_inputs(), operands_of(report.node).sequences)
+    return tuple(dict.fromkeys(name(v, g) for v, g in given))
+
+
+def _non_sequences(report: ScanReport) -> tuple[str, ...]:
+    from .ops.scan_op import operands_of
+    from .printing import brief
+
+    # Lengths are of no interest here.
+    given = [v for v in operands_of(report.node).non_sequences if v.ndim or v.owner is None]
+    return tuple(dict.fromkeys(map(brief, given)))
 
 
 def _hoisted(report: ScanReport) -> tuple[str, ...]:
@@ -335,29 +378,41 @@ def _flat(instructions: Iterable[Instruction]) -> Iterable[Instruction]:
             yield from _flat(i.otherwise)
 
 
-def _nodes(graph: FunctionGraph) -> tuple[GraphNode, ...]:
-    from .ops.scan_op import spec_of
+def _nodes(graph: FunctionGraph, scans: Mapping[int, ScanExplanation]) -> tuple[GraphNode, ...]:
+    from .ops.base import Element
+    from .passes.hoist import is_free
 
     nodes: list[GraphNode] = []
-    places: dict[int, int] = {}
+    places: dict[int, tuple[int, ...]] = {}  # per variable, the nodes it is made by
 
     def sources(variables: Sequence[Variable]) -> tuple[int, ...]:
-        return tuple(dict.fromkeys(places[id(v)] for v in variables if id(v) in places))
+        return tuple(dict.fromkeys(k for v in variables for k in places.get(id(v), ())))
 
     def add(node: GraphNode, made: Sequence[Variable]) -> None:
-        places.update((id(v), len(nodes)) for v in made)
+        places.update((id(v), (len(nodes),)) for v in made)
         nodes.append(node)
-
-    def label(node: Apply) -> tuple[str, str]:
-        return (spec_of(node).name, "scan") if node.op.name == "scan" else (node.op.name, "operation")
 
     for v in graph.inputs:
         add(GraphNode(describe(v), "input"), [v])
     for node in toposort(graph.outputs, graph.inputs):
-        add(GraphNode(*label(node), sources(node.inputs)), node.outputs)
+        inputs, scan = sources(node.inputs), scans.get(id(node))
+        if scan is not None:
+            add(GraphNode(scan.name, "scan", inputs, _details(scan)), node.outputs)
+        elif is_free(node) or isinstance(node.op.lower, Element) or node.op.name in ("history", "spread"):
+            places.update((id(v), inputs) for v in node.outputs)
+        else:
+            add(GraphNode(node.op.name, "operation", inputs), node.outputs)
     for i, v in enumerate(graph.outputs):
         nodes.append(GraphNode(v.name or f"output {i}", "output", sources([v])))
     return tuple(nodes)
+
+
+def _details(scan: ScanExplanation) -> tuple[str, ...]:
+    """What a drawing says of a scan."""
+    names = scan.sequences if len(scan.sequences) < 4 else (*scan.sequences[:3], "…")
+    over = ", ".join(names) or f"{_number(scan.steps)} steps"
+    kept = {None: "all steps", 0: "not kept", 1: "last step"}
+    return (f"over {over}", *(f"{o.label}: {kept.get(o.keep, f'last {o.keep} steps')}" for o in scan.outputs))
 
 
 # -- text -------------------------------------------------------------------------------------------------
@@ -385,14 +440,15 @@ def shape_text(i: InputExplanation) -> str:
 def scan_rows(scan: ScanExplanation) -> list[tuple[str, str]]:
     """Title and text of what there is to say about a scan as a whole."""
     steps = f"{'at most ' if scan.until else ''}{_number(scan.steps)}"
-    reason = scan.reasons.get("native" if scan.form == "instructions" else "lanes", "")
     rows = [
         ("steps", steps if steps == scan.steps_source else f"{steps}, from {scan.steps_source}"),
+        ("reads", "; ".join(", ".join(names) for names in (scan.sequences, scan.non_sequences) if names)),
         ("block", f"{_number(scan.block_length)} steps, {readable(scan.temporary_bytes)} of its own"),
         ("form", _form(scan)),
-        ("why", reason if scan.order != "lanes" else ""),
-        ("all rows", scan.reasons.get("rows", "")),
-        ("one by one", scan.reasons.get("batched", "")),
+        ("no lanes", scan.reasons.get("lanes", "") if scan.form == "native" else ""),
+        ("not native", scan.reasons.get("native", "") if scan.form == "instructions" else ""),
+        ("no rows", scan.reasons.get("rows", "")),
+        ("no blocks", scan.reasons.get("batched", "")),
         ("prologue", ", ".join(scan.prologue)),
         ("epilogue", ", ".join([*scan.epilogue, *(f"sum {label}" for label in scan.accumulated)])),
         ("kernels", "; ".join(f"{part}: {', '.join(k)}" for part, k in scan.kernels.items() if k)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from html import escape
 
 from .explain import (
@@ -16,9 +17,10 @@ from .explain import (
     shape_text,
 )
 
-# Pixels: of a letter, of a node's height, between neighbours, between layers.
-LETTER, HEIGHT, GAP, LAYER = 7, 24, 14, 30
+# Pixels: of a letter, of a line of text, around it, between neighbours, between layers.
+LETTER, LINE, PADDING, GAP, LAYER = 7, 16, 4, 14, 30
 FILLS = {"input": "#e8f0fe", "operation": "#f5f5f5", "scan": "#fdebd0", "output": "#e6f4ea"}
+CELL = "style='text-align:left;padding:1px 12px 1px 0'"
 # A graph of more nodes than this is drawn without its operations.
 MANY_NODES = 60
 
@@ -34,12 +36,13 @@ def page(e: Explanation) -> str:
 
 def _scan(scan: ScanExplanation) -> str:
     facts = "".join(
-        f"<tr><th align='left'>{escape(title)}</th><td align='left'>{escape(text)}</td></tr>"
+        f"<tr><th {CELL}>{escape(title)}</th><td {CELL}>{escape(text)}</td></tr>"
         for title, text in scan_rows(scan)
     )
-    head = "".join(f"<th>{c}</th>" for c in COLUMNS)
+    head = "".join(f"<th {CELL}>{c}</th>" for c in COLUMNS)
     rows = "".join(
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in output_rows(scan)
+        "<tr>" + "".join(f"<td {CELL}>{escape(text)}</td>" for text in row) + "</tr>"
+        for row in output_rows(scan)
     )
     inner = "".join(_scan(s) for s in scan.scans)
     box = f"border:1px solid #999;border-left:4px solid {FILLS['scan']};padding:4px 12px;margin:8px 0"
@@ -47,6 +50,20 @@ def _scan(scan: ScanExplanation) -> str:
         f"<div style='{box}'><b>scan '{escape(scan.name)}'</b><table>{facts}</table>"
         f"<table><tr>{head}</tr>{rows}</table>{inner}</div>"
     )
+
+
+@dataclass(frozen=True)
+class _Box:
+    """Where a node is drawn: its centre, top and size."""
+
+    x: float
+    top: float
+    width: float
+    height: float
+
+    @property
+    def bottom(self) -> float:
+        return self.top + self.height
 
 
 def drawing(nodes: Sequence[GraphNode]) -> str:
@@ -58,12 +75,13 @@ def drawing(nodes: Sequence[GraphNode]) -> str:
         level.append(1 + max((level[k] for k in node.inputs), default=-1))
         layers.setdefault(level[i], []).append(i)
     places = _places(nodes, layers)
-    width = max((x + w / 2 for x, _, w in places.values()), default=0) + GAP
-    height = len(layers) * (HEIGHT + LAYER)
+    width = max((box.x + box.width / 2 for box in places.values()), default=0) + GAP
+    height = max((box.bottom for box in places.values()), default=0) + LAYER / 2
     lines = "".join(_edge(places[k], places[i]) for i, node in enumerate(nodes) for k in node.inputs)
-    boxes = "".join(_box(node, *places[i]) for i, node in enumerate(nodes))
+    boxes = "".join(_box(node, places[i]) for i, node in enumerate(nodes))
     return (
-        f"<svg xmlns='http://www.w3.org/2000/svg' width='{width:.0f}' height='{height}' "
+        f"<svg xmlns='http://www.w3.org/2000/svg' width='{width:.0f}' height='{height:.0f}' "
+        f"style='max-width:100%' viewBox='0 0 {width:.0f} {height:.0f}' "
         f"font-family='monospace' font-size='12'>{lines}{boxes}</svg>"
     )
 
@@ -78,40 +96,48 @@ def _without_operations(nodes: Sequence[GraphNode]) -> list[GraphNode]:
             reads.append(sources)
         else:
             reads.append((len(kept),))
-            kept.append(GraphNode(node.label, node.kind, sources))
+            kept.append(replace(node, inputs=sources))
     return kept
 
 
-def _places(
-    nodes: Sequence[GraphNode], layers: dict[int, list[int]]
-) -> dict[int, tuple[float, float, float]]:
-    """Centre, top and width of each node; those of a layer stand in the order of what they read."""
-    places: dict[int, tuple[float, float, float]] = {}
+def _places(nodes: Sequence[GraphNode], layers: dict[int, list[int]]) -> dict[int, _Box]:
+    """The boxes of all nodes; those of a layer stand in the order of what they read."""
+    places: dict[int, _Box] = {}
+    top = LAYER / 2
     for depth in sorted(layers):
 
         def centre(i: int) -> float:
-            above = [places[k][0] for k in nodes[i].inputs]
+            above = [places[k].x for k in nodes[i].inputs]
             return sum(above) / len(above) if above else 0.0
 
         left = float(GAP)
         for i in sorted(layers[depth], key=centre):
-            width = LETTER * len(nodes[i].label) + 2 * GAP
+            lines = (nodes[i].label, *nodes[i].details)
+            width = LETTER * max(map(len, lines)) + 2 * GAP
             middle = max(left + width / 2, centre(i))
-            places[i] = (middle, depth * (HEIGHT + LAYER) + LAYER / 2, width)
+            places[i] = _Box(middle, top, width, LINE * len(lines) + 2 * PADDING)
             left = middle + width / 2 + GAP
+        top = max(places[i].bottom for i in layers[depth]) + LAYER
     return places
 
 
-def _edge(above: tuple[float, float, float], below: tuple[float, float, float]) -> str:
+def _edge(above: _Box, below: _Box) -> str:
+    start, end = above.bottom, below.top
+    bend = (end - start) / 2
     return (
-        f"<line x1='{above[0]:.0f}' y1='{above[1] + HEIGHT:.0f}' x2='{below[0]:.0f}' y2='{below[1]:.0f}' "
-        "stroke='#999'/>"
+        f"<path d='M {above.x:.0f} {start:.0f} C {above.x:.0f} {start + bend:.0f} {below.x:.0f} {end - bend:.0f} "
+        f"{below.x:.0f} {end:.0f}' fill='none' stroke='#999'/>"
     )
 
 
-def _box(node: GraphNode, x: float, y: float, width: float) -> str:
+def _box(node: GraphNode, box: _Box) -> str:
+    def text(number: int, line: str) -> str:
+        weight = " font-weight='bold'" if node.details and number == 0 else ""
+        y = box.top + PADDING + LINE * (number + 0.75)
+        return f"<text x='{box.x:.0f}' y='{y:.0f}' text-anchor='middle'{weight}>{escape(line)}</text>"
+
+    lines = "".join(text(i, line) for i, line in enumerate((node.label, *node.details)))
     return (
-        f"<rect x='{x - width / 2:.0f}' y='{y:.0f}' width='{width:.0f}' height='{HEIGHT}' rx='5' "
-        f"fill='{FILLS[node.kind]}' stroke='#666'/>"
-        f"<text x='{x:.0f}' y='{y + 16:.0f}' text-anchor='middle'>{escape(node.label)}</text>"
+        f"<rect x='{box.x - box.width / 2:.0f}' y='{box.top:.0f}' width='{box.width:.0f}' "
+        f"height='{box.height:.0f}' rx='5' fill='{FILLS[node.kind]}' stroke='#666'/>{lines}"
     )

@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..graph import Apply, Constant, Variable, describe, toposort
+from ..graph import Apply, Constant, Variable, toposort
 from ..ops.base import Contract, Library, Pointwise
 from ..ops.scan_op import scan_op, spec_of
+from ..printing import brief
 
 SMALL = 16  # a product of matrices whose dims are known and at most this is cheaper than its memory
 # Rows that read only the shape of one input: which one.
@@ -127,6 +128,6 @@ def with_outputs(node: Apply, more: Sequence[Variable]) -> Apply:
         outputs=(*spec.outputs[: len(spec.keep)], *more, *condition),
         mapped=spec.mapped + len(more),
         keep=(*spec.keep, *(None for _ in more)),
-        labels=(*spec.labels, *(describe(v) for v in more)),
+        labels=(*spec.labels, *map(brief, more)),
     )
     return scan_op.apply(node.inputs, {**node.params, "spec": extended})
