@@ -115,6 +115,14 @@ READS: list[Callable[..., Variable]] = [
     lambda t, k, j: t[j::2].prod(0),
     lambda t, k, j: (t[j:] ** 2).sum(),
     lambda t, k, j: t[j:].max(0),
+    lambda t, k, j: t[j:-k].min(0),
+    lambda t, k, j: t[j::2].max(),
+    lambda t, k, j: T.cumsum(t, 0)[-1],
+    lambda t, k, j: T.cumprod(t, 0)[-1].sum(),
+    lambda t, k, j: ((t[1:] - t[:-1]) ** 2).sum(),
+    lambda t, k, j: (t[j:] * t[:-j]).sum(0),
+    lambda t, k, j: abs(t[2:] - 2 * t[1:-1] + t[:-2]).mean(),
+    lambda t, k, j: (t[j:] - t[:-j]).max(0),
     lambda t, k, j: T.sqrt((t**2).sum(tuple(range(1, t.ndim))) + 1).sum(),
 ]
 # Those of a trace of vectors, and those by the number of steps n.

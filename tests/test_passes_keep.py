@@ -229,7 +229,16 @@ KEEP: dict[str, tuple[Callable[[], Any], list[tuple[int | None, ...]]]] = {
     "sum of squares after some steps": (lambda: (leaky()[3:] ** 2).sum(), [(0, 1)]),
     "sum after some steps, until": (lambda: stopping()[2:].sum(), [(0, 1)]),
     "sum of all but the last, until": (lambda: stopping()[:-1].sum(), [(None,)]),
-    "maximum after some steps": (lambda: leaky()[3:].max(), [(None,)]),
+    "maximum after some steps": (lambda: leaky()[3:].max(), [(0, 1)]),
+    "minimum of a slice": (lambda: vectors()[1:-1].min(0), [(0, 1)]),
+    "last of the sums so far": (lambda: T.cumsum(leaky())[-1], [(0, 1)]),
+    "total variation": (lambda: abs((t := leaky())[1:] - t[:-1]).sum(), [(0, 1)]),
+    "second differences": (lambda: (((t := vectors())[2:] - 2 * t[1:-1] + t[:-2]) ** 2).sum(0), [(0, 0, 1)]),
+    "total variation, until": (lambda: abs((t := stopping())[1:] - t[:-1]).sum(), [(0, 1)]),
+    "increments of exponentials": (
+        lambda: (T.exp(t := leaky())[1:] - T.exp(t)[:-1]).max(),
+        [(0, 1)],
+    ),
     "gradient of the last, linear": (
         # The forward loop is not needed: the derivative does not depend on the states.
         lambda: scanlib.grad(leaky()[-1], h0),

@@ -2,7 +2,8 @@
 
 `((trace - 1) ** 2).sum()` then reads no trace: the elementwise part becomes a mapped output of the scan, and
 the reduction a state of it (see reductions.py).  What stands beside the trace must be known to be as long as
-the trace, to be a row, or to be a scalar.  A product of a vector with a trace is such a reduction too.  What
+the trace, to be a row, or to be a scalar.  In `trace[1:] - trace[:-1]` the rows of the second stand one step back, and
+a state holds them.  A product of a vector with a trace is such a reduction too.  What
 makes rows smaller (`trace.sum(1)`, `trace[:, 0]`, `trace @ v`) moves in without a reduction over time.
 """
 
@@ -21,13 +22,13 @@ from ..ops.product import contract
 from ..ops.reduction import sum as sum_row
 from ..ops.scan_op import spec_of
 from . import build
-from .loop import Feed, Loop, Mapped
+from .loop import Fed, Feed, Loop, Mapped
 from .reads import difference, is_bounded
 from .reductions import over_time, sliced, with_variables
 from .rewrite import everywhere, is_scan, readers, rewrite, rewrite_by_origin
 from .shapes import Shapes
 from .views import indexed
-from .windows import Window, window_of
+from .windows import Window, lags_of, window_of
 
 
 def _row_operands(node: Apply) -> int | None:
@@ -79,10 +80,11 @@ def _whole(node: Apply, i: int) -> bool:
 
 @dataclass(frozen=True)
 class _Leaf:
-    """What a region reads from elsewhere: all of it for every row, or row by row."""
+    """What a region reads from elsewhere: all of it for every row, or row by row, or as it was `lag` steps ago."""
 
     v: Variable
     whole: bool
+    lag: int = 0
 
     @property
     def key(self) -> tuple[int, bool]:
@@ -177,17 +179,27 @@ class _Finder:
         """The leaves by key; when all rows are of one window, what that is a window of stands for them."""
         made = {leaf.key: leaf for leaf in leaves}
         moving = [leaf for leaf in leaves if not leaf.whole and leaf.v.type.shape[0] != 1]
-        windows = {window_of(leaf.v.owner) for leaf in moving}
-        if len(windows) != 1 or None in windows:
-            return made, None
+        windows = [window_of(leaf.v.owner) for leaf in moving]
+        lags = lags_of(windows)
         slices = [leaf.v.owner for leaf in moving]
+        if lags is None or not all(self._delayed(leaf, lag) for leaf, lag in zip(moving, lags)):
+            return made, None
         if any(r is None or id(r) not in nodes for leaf in moving for r in self.table[id(leaf.v)]):
             return made, None
-        for leaf, node in zip(moving, slices):
+        for leaf, node, lag in zip(moving, slices, lags):
             assert node is not None
-            made[leaf.key] = _Leaf(node.inputs[0], False)
+            made[leaf.key] = _Leaf(node.inputs[0], False, lag)
             nodes.add(id(node))
-        return made, windows.pop()
+        return made, windows[lags.index(0)]
+
+    def _delayed(self, leaf: _Leaf, lag: int) -> bool:
+        """Whether a loop can hold what a slice is of for so many steps: a trace whose rows have a known shape."""
+        assert leaf.v.owner is not None
+        trace = leaf.v.owner.inputs[0]
+        if lag == 0 or not self.is_trace(trace):
+            return lag == 0
+        asked = [build.asked_shape(self.shapes.dim(trace, axis).owner) for axis in range(1, trace.ndim)]
+        return all(a is None or a[0] is not trace for a in asked)
 
     def is_trace(self, v: Variable) -> bool:
         node = v.owner
@@ -230,6 +242,23 @@ def _bind(loop: Loop, leaf: _Leaf, kind: str | None) -> Variable:
     return step
 
 
+def _earlier(loop: Loop, leaf: _Leaf, value: Variable, shapes: Shapes) -> Variable:
+    """What an output of the loop was `leaf.lag` steps ago; before that many steps it does not matter."""
+    k, back = leaf.v.index, 0
+    if k < len(loop.states):
+        state = loop.states[k]
+        back = max((-tap for tap in state.taps if -tap <= leaf.lag), default=0)
+        value = state.steps[state.taps.index(-back)] if back else value
+    dims = [shapes.dim(leaf.v, axis) for axis in range(1, leaf.v.ndim)]
+    start = rows.broadcast_to(Constant(build.array(0, value.dtype)), build.integer(1), *dims)
+    for more in range(back + 1, leaf.lag + 1):
+        before = Variable(value.type)
+        label = f"{loop.spec.labels[k]}[t-{more}]"
+        loop.states.append(Fed((-1,), (before,), start, value, None, label, None))
+        value = before
+    return value
+
+
 def _into_loop(region: _Region, finder: _Finder) -> dict[int, Variable]:
     """New variables, by the id of the old ones: the outputs of the scan, and the result of the region."""
     loop = Loop.open(region.scan)
@@ -237,7 +266,8 @@ def _into_loop(region: _Region, finder: _Finder) -> dict[int, Variable]:
     bound: dict[tuple[int, bool], Variable] = {}
     for key, leaf in region.leaves.items():
         if leaf.v.owner is region.scan:
-            bound[key] = values[leaf.v.index]
+            value = values[leaf.v.index]
+            bound[key] = _earlier(loop, leaf, value, finder.shapes) if leaf.lag else value
         elif not isinstance(leaf.v, Constant) or not leaf.whole:
             bound[key] = _bind(loop, leaf, finder.kind(leaf, region.scan))
         else:

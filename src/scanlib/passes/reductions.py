@@ -1,6 +1,7 @@
 """Reductions over time: sum, prod, max, min, all, any of a trace that nothing else reads become a state.
 
-So do sums, products, alls and anys of a slice of it: what is outside the slice counts as nothing.
+So do those of a slice of it: what is outside the slice counts as nothing.  The last row of a cumsum or cumprod over
+time is such a sum or product.
 
 The elements are then added one step after the other, where NumPy adds in pairs: sums of floats may differ in
 the last bits.  Axes other than time are reduced after the loop, so that the loop stays elementwise.
@@ -14,11 +15,13 @@ from dataclasses import dataclass
 from ..graph import Apply, Constant, FunctionGraph, TensorType, Variable
 from ..ops.base import TABLE, Reduce
 from ..ops.history import history
+from ..ops.index_rules import At, Ref, Span
+from ..ops.indexing import subtensor
 from ..ops.scan_op import spec_of
 from . import build
 from .loop import Fed, Loop
-from .reads import is_bounded, last_row
-from .rewrite import everywhere, is_scan, readers, rewrite_by_origin
+from .reads import at_least, is_bounded, last_row
+from .rewrite import everywhere, is_scan, readers, rewrite, rewrite_by_origin
 from .shapes import Shapes
 from .windows import Window, counts, window_of
 
@@ -45,8 +48,7 @@ def sliced(reader: Apply | None, table: dict[int, list[Apply | None]]) -> list[A
     if node is None or not is_scan(node) or (spec_of(node).until and not window.fixed()):
         return []
     read = table[id(reader.output)]
-    # An empty slice has no extremes, which is an error.
-    fits = all(r is not None and over_time(r) and r.op.name not in ("max", "min") for r in read)
+    fits = all(r is not None and over_time(r) for r in read)
     return [r for r in read if r is not None] if fits else []
 
 
@@ -112,22 +114,52 @@ def _accumulator(loop: Loop, asked: _Reduction) -> Fed | None:
     return Fed((-1,), (before,), initial, after, None, label, None)
 
 
-def _result(reduction: Apply, state: Fed, trace: Variable, steps: Variable) -> Variable:
+def _result(asked: _Reduction, state: Fed, trace: Variable, steps: Variable) -> Variable:
     """What stands for the reduction, given the trace of its accumulator."""
-    number = build.number_of(steps)
-    empty_is_error = reduction.op.name in ("max", "min")
-    if empty_is_error or (number is not None and number > 0):
+    reduction = asked.node
+    extreme = reduction.op.name in ("max", "min")  # of nothing is an error
+    if (extreme and asked.window is None) or at_least(steps, build.integer(1)):
         total = last_row(trace)
     else:
         total = last_row(history(state.initial, trace))
     axes, keepdims = reduction.params["axes"], reduction.params["keepdims"]
+    if extreme and asked.window is not None:
+        count = Shapes().dim(asked.window.of(trace), 0)
+        return reduction.op(unless_none(total, count), axes=axes, keepdims=keepdims)
     rest = tuple(a - 1 for a in axes if a != 0)
     if rest:
         total = reduction.op(total, axes=rest, keepdims=keepdims)
     return build.as_trace(total) if keepdims else total
 
 
+def unless_none(row: Variable, count: Variable) -> Variable:
+    """An array of that row, of no rows when the count is 0."""
+    rows = build.as_trace(row)
+    if at_least(count, build.integer(1)):
+        return rows
+    return subtensor(
+        rows, build.minimum(count, build.integer(1)), index=(Span(None, Ref(1)), *(Span(),) * row.ndim)
+    )
+
+
+# What the last row of an accumulation is.
+_TOTALS = {"cumsum": "sum", "cumprod": "prod"}
+
+
+def _totals(node: Apply) -> Sequence[Variable] | None:
+    """cumsum(x)[-1] as the sum of x; of nothing there is no last row."""
+    made = node.inputs[0].owner if node.op is subtensor else None
+    if made is None or made.op.name not in _TOTALS or made.params["axis"] != 0 or made.params["reverse"]:
+        return None
+    first, *rest = node.params["index"]
+    if made.params["exclusive"] or first != At(-1) or any(e != Span() for e in rest):
+        return None
+    total = TABLE[_TOTALS[made.op.name]](made.inputs[0], axes=(0,), keepdims=False)
+    return (last_row(unless_none(total, Shapes().dim(made.inputs[0], 0))),)
+
+
 def _reduce(graph: FunctionGraph) -> FunctionGraph:
+    graph = rewrite(graph, _totals)
     # One scan at a time: what another reads may be about to change.
     for node, reductions in _candidates(graph).values():
         replacement = _with_accumulators(node, reductions)
@@ -153,7 +185,7 @@ def _with_accumulators(node: Apply, reductions: list[_Reduction]) -> dict[int, V
     assert new is not None
     replaced = {id(old): v for old, v in zip(node.outputs, outputs)}
     for k, (reduction, state) in enumerate(made):
-        result = _result(reduction.node, state, new.outputs[count + k], loop.steps)
+        result = _result(reduction, state, new.outputs[count + k], loop.steps)
         replaced[id(reduction.node.output)] = result
     return replaced
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..graph import Apply, TensorType, Variable
@@ -55,6 +56,25 @@ def window_of(node: Apply | None) -> Window | None:
         return None
     start, stop = (node.inputs[n.input] if isinstance(n, Ref) else n for n in (first.start, first.stop))
     return Window(start, stop, step)
+
+
+def lags_of(windows: Sequence[Window | None]) -> list[int] | None:
+    """By how many steps each window lies before the last of them, if all have equally many steps, else None.
+
+    That is known of equal windows, and of x[i:-j] where i + j is the same: x[2:], x[1:-1] and x[:-2].
+    """
+    if len(set(windows)) == 1 and windows[0] is not None:
+        return [0] * len(windows)
+    starts, left_out = [], set()
+    for w in windows:
+        if w is None or w.step != 1 or isinstance(w.start, Variable) or isinstance(w.stop, Variable):
+            return None
+        start, behind = w.start or 0, 0 if w.stop is None else -w.stop
+        if start < 0 or behind < 0 or w.stop == 0:
+            return None
+        starts.append(start)
+        left_out.add(start + behind)
+    return [max(starts) - start for start in starts] if len(left_out) == 1 else None
 
 
 def _position(n: int | Variable, steps: Variable) -> Variable:
