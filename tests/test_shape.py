@@ -190,11 +190,12 @@ def test_shape_folds() -> None:
     assert (x + T.zeros((1, 5, 1))).type.shape == (2, 5, 4)
 
 
-def test_unbroadcast(mode: str) -> None:
-    shapes = [(), (3,), (1, 3), (2, 1), (1, 1), (4, 2, 3)]
+@pytest.mark.parametrize("length", [3, 40])
+def test_unbroadcast(mode: str, length: int) -> None:
+    shapes = [(), (length,), (1, length), (2, 1), (1, 1), (2, length), (4, 2, length)]
     g = T.dtensor3("g")
     xs = [T.TensorType("float64", (None,) * len(s))() for s in shapes]
-    big = RNG.normal(size=(4, 2, 3))
+    big = RNG.normal(size=(4, 2, length))
     got = run(mode, [g, *xs], [unbroadcast(g, x) for x in xs], big, *(np.zeros(s) for s in shapes))
     for a, s in zip(got, shapes, strict=True):
         padded = (1,) * (3 - len(s)) + s

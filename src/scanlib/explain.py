@@ -356,7 +356,7 @@ def _outputs(
 
     def one(k: int, o: ScanOutput) -> OutputExplanation:
         part = "epilogue" if k in late else "accumulated" if k in summed else "recurrence"
-        kind = _storage_kind(storages[k])
+        kind = "last" if k in summed else _storage_kind(storages[k])
         return OutputExplanation(o.label, o.dtype, o.keep, kind, part, sizes.slots[k], sizes.bytes[k])
 
     return tuple(one(k, o) for k, o in enumerate(report.outputs))

@@ -20,19 +20,18 @@ if TYPE_CHECKING:
 
 
 def accumulate(region: BlockRegion, o: ScanOutput, terms: Sequence[Variable]) -> None:
-    """Add the block's terms to a state that is a sum; its value moves to the slot of the block's last step."""
-    assert o.shape is not None
-    source = o.slot_view(lowered.add(lowered.bound("start"), -1))
-    target = o.slot_view(lowered.add(lowered.bound("stop"), -1))
+    """Add the block's terms to a state that is a sum."""
+    assert o.shape is not None and o.in_place
+    target = o.slot_view(0)
     products = [t for t in terms if product_of(t) is not None]
     others = [t for t in terms if product_of(t) is None]
     for t in terms:
         _check_shape(region, o, t)
     level = max([0, *(region.level(t) for t in others)])
     if fits_registers(o.shape):
-        _in_registers(region, o, others, source, target, level)
+        _in_registers(region, o, others, target, level)
     else:
-        _in_memory(region, o, others, source, target, level)
+        _in_memory(region, o, others, target, level)
     for t in products:
         _product(region, o, t, target)
 
@@ -58,7 +57,7 @@ def _check_shape(region: BlockRegion, o: ScanOutput, term: Variable) -> None:
 
 
 def _in_registers(
-    region: BlockRegion, o: ScanOutput, terms: Sequence[Variable], source: View, target: View, level: int
+    region: BlockRegion, o: ScanOutput, terms: Sequence[Variable], target: View, level: int
 ) -> None:
     assert o.shape is not None
     names = [region.program.unique("a") for _ in indices(o.shape)]
@@ -67,7 +66,7 @@ def _in_registers(
     statements = region.kernels.setdefault(level, [])
     for name, index in zip(names, indices(o.shape)):
         total = lowered.register(name, o.dtype)
-        before.append(Assign((name,), (source.at(index),)))
+        before.append(Assign((name,), (target.at(index),)))
         for t in terms:
             value = region.element(
                 t, broadcast_index(region.program, region.shape(t), index[len(index) - t.ndim :], o.shape)
@@ -77,14 +76,9 @@ def _in_registers(
 
 
 def _in_memory(
-    region: BlockRegion, o: ScanOutput, terms: Sequence[Variable], source: View, target: View, level: int
+    region: BlockRegion, o: ScanOutput, terms: Sequence[Variable], target: View, level: int
 ) -> None:
     assert o.shape is not None
-
-    def move(index: tuple[Int, ...]) -> list[Statement]:
-        return [Store(target.buffer, target.position(index), source.at(index))]
-
-    region.before.setdefault(level, []).extend(region.loop(o.shape, move))
     for t in terms:
         shape = region.shape(t)
 

@@ -36,9 +36,20 @@ class ScanOutput:
     dtype: str
     depth: int
     keep: int | None
-    slots: int | None
     shape: tuple[Int, ...] | None = None
-    updates: tuple[Apply, ...] = ()  # of a state that is updated in place
+    updates: tuple[Apply, ...] = ()  # of a state whose parts are replaced in place
+    summed: bool = False  # a state that the epilogue adds to
+
+    @property
+    def in_place(self) -> bool:
+        """Whether one slot holds every value in turn."""
+        return self.summed or bool(self.updates)
+
+    @property
+    def slots(self) -> int | None:
+        from .._core import ring_slots
+
+        return None if self.keep is None else ring_slots(self.keep, self.depth, self.in_place)
 
     @property
     def row(self) -> Int:
@@ -118,8 +129,6 @@ def is_free(region: Region, v: Variable) -> bool:
 
 
 def _output(region: Region, node: Apply, spec: ScanSpec, k: int) -> ScanOutput:
-    from .._core import ring_slots
-
     is_state = k < len(spec.states)
     depth = spec.depths[k] if is_state else 0
     keep = spec.keep[k]
@@ -128,8 +137,7 @@ def _output(region: Region, node: Apply, spec: ScanSpec, k: int) -> ScanOutput:
     buffer = region.program.buffer(f"{spec.name}: {spec.labels[k]}", dtype)
     shape = region.shape(node.inputs[1 + spec.sequences + k])[1:] if is_state else None
     updates = () if shape is None or fits_registers(shape) else tuple(updates_of(spec, k))
-    slots = None if keep is None else ring_slots(keep, depth, bool(updates))
-    return ScanOutput(spec.labels[k], buffer, dtype, depth, keep, slots, shape, updates)
+    return ScanOutput(spec.labels[k], buffer, dtype, depth, keep, shape, updates)
 
 
 def _storage(region: Region, body: Region, o: ScanOutput) -> Storage:
@@ -144,7 +152,7 @@ def _storage(region: Region, body: Region, o: ScanOutput) -> Storage:
             "stacked; give it one shape for all steps (a mask times the value, for instance)"
         )
     size = region.slot(lowered.mul(o.row, itemsize(o.dtype)))
-    return Storage(o.buffer, size, o.depth, o.depth, -1 if o.keep is None else o.keep, bool(o.updates))
+    return Storage(o.buffer, size, o.depth, o.depth, -1 if o.keep is None else o.keep, o.in_place)
 
 
 def _report(region: Region, node: Apply, body: Body, reasons: dict[str, str]) -> ScanReport:

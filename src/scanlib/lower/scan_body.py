@@ -72,6 +72,8 @@ class Body:
         self.slots = slots
         self.batched = batched
         self.parts = partition(self.spec) if batched else whole(self.spec)
+        for k, o in enumerate(outputs):
+            o.summed = any(a.state == k for a in self.parts.accumulators)
         self.name = parent.program.unique("t")
         parent.program.step_slots[self.name] = slots.step
         self.step = lowered.index(self.name)

@@ -148,10 +148,16 @@ def _unbroadcast(region: Region, node: Apply, target: View) -> list[Statement]:
             1 if region.program.same(d, wide) else lowered.choose(lowered.compare("eq", d, 1), wide, 1)
         )
 
+    def summand(out: Sequence[Int], inner: Sequence[Int]) -> Expr:
+        at = [*inner[:lead], *(lowered.add(o, i) for o, i in zip(out, inner[lead:]))]
+        return region.element(source, tuple(at))
+
+    if lead and narrow and extents[-1] == 1 and not isinstance(narrow[-1], int):
+        return _add_rows(region, target, extents, summand)
+
     def body(out: tuple[Int, ...]) -> list[Statement]:
         def term(inner: tuple[Int, ...]) -> Expr:
-            at = [*inner[:lead], *(lowered.add(o, i) for o, i in zip(out, inner[lead:]))]
-            return region.element(source, tuple(at))
+            return summand(out, inner)
 
         def store(total: Expr) -> Statement:
             return Store(target.buffer, target.position(out), total)
@@ -161,6 +167,25 @@ def _unbroadcast(region: Region, node: Apply, target: View) -> list[Statement]:
         )
 
     return region.loop(target.shape, body)
+
+
+def _add_rows(
+    region: Region,
+    target: View,
+    extents: Sequence[Int],
+    summand: Callable[[Sequence[Int], Sequence[Int]], Expr],
+) -> list[Statement]:
+    """target = Σ over `extents` of what `summand` gives for (index of target, index in extents), row by row."""
+
+    def clear(out: tuple[Int, ...]) -> list[Statement]:
+        return [Store(target.buffer, target.position(out), lowered.constant(0, target.dtype))]
+
+    def add(index: tuple[Int, ...]) -> list[Statement]:
+        inner, out = index[: len(extents)], index[len(extents) :]
+        total = lowered.expr("add", (target.at(out), summand(out, inner)), target.dtype)
+        return [Store(target.buffer, target.position(out), total)]
+
+    return region.loop(target.shape, clear) + region.loop([*extents, *target.shape], add)
 
 
 def _contract(region: Region, node: Apply, target: View) -> list[Statement]:
