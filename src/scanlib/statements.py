@@ -101,7 +101,7 @@ def length_choices(loop: For) -> list[Expr]:
     varies: dict[Expr, bool] = {}
     # Made of sizes alone, so that it may be computed before the loop.
     sizes: dict[Expr, bool] = {}
-    for e in _below(expressions(loop.body)):
+    for e in below(expressions(loop.body)):
         varies[e] = e in inner or any(varies[a] for a in e.args)
         sizes[e] = e.op not in ("index", "load", "reg", "guard") and all(sizes[a] for a in e.args)
         if e.op == "select" and e.dtype == "int64" and varies[e.args[2]]:
@@ -117,7 +117,7 @@ def _innermost(loop: For) -> list[str]:
     return below or [loop.index]
 
 
-def _below(roots: Iterable[Int]) -> Iterable[Expr]:
+def below(roots: Iterable[Int]) -> Iterable[Expr]:
     """Every expression the roots are made of, once, operands first."""
     seen: set[Expr] = set()
     stack = [(e, False) for e in roots if isinstance(e, Expr)]

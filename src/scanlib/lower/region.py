@@ -26,6 +26,7 @@ from .meeting import meeting
 from .placing import expand, expanded, is_barrier, is_identity, store_if_worthwhile
 from .program import NotNative, Program, View, fits_registers, indices, row_major, static_size
 from .pull import affine_view, history_view, pull, reshaped_view
+from .split import split_loop
 from .stages import fill, fill_stages, reshape_input
 
 Elements = tuple[Expr, ...]
@@ -408,7 +409,7 @@ class Region:
             statements += body((*outer, *tail))
         self.nesting -= inner
         for name, extent in zip(reversed(names), reversed(extents[:inner])):
-            statements = [For(name, 0, extent, statements)]
+            statements = [*split_loop(For(name, 0, extent, statements))]
         return statements
 
     def instructions(self) -> tuple[list[Instruction], list[Instruction]]:
