@@ -35,6 +35,7 @@ from numpy.typing import NDArray
 from scanlib.plan import Plan
 
 EXACT_DIM_LIMIT: int
+LARGEST_MULTIPLE: int
 """The largest dim that a specialisation treats as a compile-time constant."""
 
 PACKED_PANEL_BYTES: int
@@ -89,6 +90,7 @@ class Dispatcher:
     `dtypes`, `ndims` and `dynamic` have one entry per input; dynamic[i][axis] is true where a dim is never part
     of a specialisation (a sequence length).  specialise(signature) makes an executable; convert(i, value) makes
     an array of the declared dtype and ndim from anything the fast path does not take (or raises the user error).
+    `bases` are the axes, as (input, axis), of whose lengths other lengths are told as multiples (lengths.py).
     With `unpack` a call returns the first output instead of the list of all.
     """
 
@@ -100,6 +102,7 @@ class Dispatcher:
         ndims: Sequence[int],
         dynamic: Sequence[Sequence[bool]],
         unpack: bool = False,
+        bases: Sequence[tuple[int, int]] = (),
     ) -> None: ...
     def __call__(self, *args: Any) -> Any: ...
     @property

@@ -46,10 +46,13 @@ cdef enum:
     INLINE_DIMS = 64
 
 EXACT_DIM_LIMIT = 16
-PACKED_PANEL_BYTES = packed_panel_bytes
 """The largest dim that a specialisation treats as a compile-time constant."""
+LARGEST_MULTIPLE = 8
+"""Up to this factor a specialisation tells that a dim is a multiple of another one."""
+PACKED_PANEL_BYTES = packed_panel_bytes
 
 cdef int64_t exact_dim_limit = EXACT_DIM_LIMIT
+cdef int64_t largest_multiple = LARGEST_MULTIPLE
 
 
 # --- dtypes -----------------------------------------------------------------------------------------------------

@@ -64,13 +64,16 @@ cdef class Dispatcher:
     cdef vector[DType] dtypes
     cdef vector[int] ndims
     cdef vector[uint8_t] dynamic
+    cdef vector[size_t] base_inputs
+    cdef vector[size_t] base_axes
+    cdef vector[size_t] base_positions
     cdef size_t dims_count
     cdef bint unpack
     cdef dict known
     cdef bytes last_key
     cdef Executable last
 
-    def __init__(self, specialise, convert, dtypes, ndims, dynamic, unpack=False):
+    def __init__(self, specialise, convert, dtypes, ndims, dynamic, unpack=False, bases=()):
         cdef object mask
         self.specialise = specialise
         self.convert = convert
@@ -88,6 +91,10 @@ cdef class Dispatcher:
             for flag in mask:
                 self.dynamic.push_back(<bint>flag)
         self.dims_count = self.dynamic.size()
+        for i, axis in bases:
+            self.base_inputs.push_back(i)
+            self.base_axes.push_back(axis)
+            self.base_positions.push_back(sum(ndims[:i]) + axis)
 
     @property
     def specialisations(self):
@@ -162,10 +169,34 @@ cdef class Dispatcher:
                 dim = views[i].dims[axis]
                 key[position] = -1 if self.dynamic[position] or dim > exact_dim_limit else dim
                 position += 1
+        if self.base_inputs.size() > 0:
+            self.tell_multiples(views, key)
         cdef size_t size = self.dims_count * sizeof(int64_t)
         if self.last is not None and memcmp(PyBytes_AS_STRING(self.last_key), key, size) == 0:
             return self.last
         return self.find(PyBytes_FromStringAndSize(<char*>key, size))
+
+    cdef void tell_multiples(self, const InputView* views, int64_t* key) noexcept:
+        """Large dims that are multiples of a base become part of the key; see `signature` in lengths.py."""
+        cdef size_t position = 0
+        cdef size_t i
+        cdef size_t b
+        cdef int axis
+        cdef int64_t base
+        cdef int64_t dim
+        for i in range(self.dtypes.size()):
+            for axis in range(self.ndims[i]):
+                dim = views[i].dims[axis]
+                if key[position] < 0 and not self.dynamic[position]:
+                    for b in range(self.base_inputs.size()):
+                        if self.base_positions[b] == position:
+                            break
+                        base = views[self.base_inputs[b]].dims[self.base_axes[b]]
+                        if (base > exact_dim_limit and not self.dynamic[self.base_positions[b]]
+                                and dim % base == 0 and dim // base <= largest_multiple):
+                            key[position] = -1 - (<int64_t>b * largest_multiple + dim // base)
+                            break
+                position += 1
 
     cdef Executable find(self, bytes key):
         cdef Executable executable = self.known.get(key)

@@ -13,7 +13,7 @@ from .choices import lowering_choices
 from .emit_llvm import emit_module
 from .errors import InternalError, StepError, UserError, UserIndexError, UserValueError
 from .graph import FunctionGraph, Variable
-from .lengths import step_axes
+from .lengths import base_axes, step_axes
 from .lower import Lowered, lower
 
 Signature = tuple[tuple[int, ...], ...]
@@ -52,6 +52,7 @@ def runner(
         [v.ndim for v in graph.inputs],
         lengths,
         unpack,
+        base_axes(graph),
     )
 
 

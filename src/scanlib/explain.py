@@ -160,15 +160,16 @@ def explain(f: Function, *arguments: Any, **named: Any) -> Explanation:
 
     Raises UserTypeError for arguments that do not fit.
     """
-    from .lengths import step_axes
+    from .lengths import base_axes, signature, step_axes
     from .lower import lower
+    from .lower.function import SMALL
     from .passes import optimise
     from .sizes import DryRun
 
     graph = optimise(f.program.graph)
     shapes, values = _arguments(f, arguments, named)
     lengths = step_axes(graph)
-    lowered = lower(graph, [_signature(s, axes) for s, axes in zip(shapes, lengths)], lengths)
+    lowered = lower(graph, signature(shapes, lengths, base_axes(graph), SMALL), lengths)
     run = DryRun(lowered, shapes, values)
     inputs = tuple(
         InputExplanation(describe(v), v.dtype, tuple(s), isinstance(v, SharedVariable))
@@ -229,14 +230,6 @@ def _dims(given: Sequence[int | None] | None, v: Variable) -> Dims:
                 f"explain: '{describe(v)}': axis {axis} is {declared} long ({v.type}), got {d}"
             )
     return dims
-
-
-def _signature(shape: Dims, is_length: Sequence[bool]) -> tuple[int, ...]:
-    from .lower.function import SMALL
-
-    return tuple(
-        -1 if dynamic or d is None or d > SMALL else d for d, dynamic in zip(shape, is_length, strict=True)
-    )
 
 
 # -- scans ------------------------------------------------------------------------------------------------

@@ -174,6 +174,63 @@ def is_index(e: Expr) -> bool:
     return e.dtype == "int64" and e.op in _INDEX_LIKE
 
 
+# Σ factor · part + constant: the factor of each part, that of None being the constant.
+Linear: TypeAlias = dict["Expr | None", int]
+_linear: weakref.WeakKeyDictionary[Expr, Linear] = weakref.WeakKeyDictionary()
+
+
+def linear(e: Int) -> Linear:
+    """`e` as a sum of multiples; its parts are whatever is no sum and no multiple."""
+    if isinstance(e, int):
+        return {None: e}
+    found = _linear.get(e)
+    if found is None:
+        if e.op == "const":
+            found = {None: int(e.value)}
+        elif e.op in ("index_add", "index_sub"):
+            found = _plus(linear(e.args[0]), linear(e.args[1]), 1 if e.op == "index_add" else -1)
+        elif e.op == "index_mul" and e.args[1].op == "const":
+            found = _plus({None: 0}, linear(e.args[0]), int(e.args[1].value))
+        else:
+            return {None: 0, e: 1}  # not remembered: an entry that holds its own key would never go
+        _linear[e] = found
+    return found
+
+
+def _plus(a: Linear, b: Linear, times: int) -> Linear:
+    total = dict(a)
+    for part, factor in b.items():
+        total[part] = total.get(part, 0) + times * factor
+    return {part: factor for part, factor in total.items() if factor or part is None}
+
+
+def from_linear(total: Linear) -> Int:
+    made: Int = 0
+    for part, factor in total.items():
+        if part is not None:
+            made = add(made, mul(part, factor))
+    return add(made, total[None])
+
+
+def least(total: Linear) -> int | None:
+    """A lower bound, as far as those of the parts tell."""
+    low = total[None]
+    for part, factor in total.items():
+        if part is not None:
+            if factor < 0 or part.minimum is None:
+                return None
+            low += factor * part.minimum
+    return low
+
+
+def at_least(a: Int, b: Int) -> bool:
+    """Whether a ≥ b can be told."""
+    if isinstance(a, Expr) and isinstance(b, int) and a.minimum is not None and a.minimum >= b:
+        return True
+    low = least(_plus(linear(a), linear(b), -1))
+    return low is not None and low >= 0
+
+
 def add(a: Int, b: Int) -> Int:
     if isinstance(a, int) and isinstance(b, int):
         return a + b
@@ -195,6 +252,11 @@ def sub(a: Int, b: Int) -> Int:
         return add(a, -b)
     if a is b:
         return 0
+    left, right = linear(a), linear(b)
+    total = _plus(left, right, -1)
+    if len(total) < len(left) + len(right) - 1:
+        # Parts cancel, or come together.
+        return from_linear(total)
     return expr("index_sub", (as_expr(a), as_expr(b)), "int64")
 
 
@@ -246,8 +308,10 @@ def maximum(a: Int, b: Int) -> Int:
     if isinstance(a, int):
         a, b = b, a
     x, y = as_expr(a), as_expr(b)
-    if isinstance(b, int) and x.minimum is not None and x.minimum >= b:
+    if at_least(a, b):
         return a
+    if at_least(b, a):
+        return b
     lows = [m for m in (x.minimum, y.minimum) if m is not None]
     return expr("maximum", (x, y), "int64", None, max(lows, default=None))
 
@@ -260,8 +324,10 @@ def minimum(a: Int, b: Int) -> Int:
     if isinstance(a, int):
         a, b = b, a
     x, y = as_expr(a), as_expr(b)
-    if isinstance(b, int) and x.minimum is not None and x.minimum >= b:
+    if at_least(a, b):
         return b
+    if at_least(b, a):
+        return a
     low = min(x.minimum, y.minimum) if x.minimum is not None and y.minimum is not None else None
     return expr("minimum", (x, y), "int64", None, low)
 
@@ -278,6 +344,13 @@ def compare(op: str, a: Int, b: Int) -> Expr:
             return constant(True, "bool")
         if (op == "lt" and a.minimum >= b) or (op in ("le", "eq") and a.minimum > b):
             return constant(False, "bool")
+    difference = _plus(linear(a), linear(b), -1)
+    if len(difference) == 1:
+        return compare(op, difference[None], 0)
+    for sign, strict, weak, never in ((1, "gt", "ge", "lt"), (-1, "lt", "le", "gt")):
+        low = least(_plus({None: 0}, difference, sign))
+        if low is not None and (low > 0 or (low == 0 and op in (weak, never))):
+            return constant(op in (strict, weak, "ne") if low > 0 else op == weak, "bool")
     return expr(op, (as_expr(a), as_expr(b)), "bool")
 
 

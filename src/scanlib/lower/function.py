@@ -9,6 +9,7 @@ from .. import lowered
 from ..choices import lowering_choices
 from ..errors import UserValueError
 from ..graph import FunctionGraph, Variable, describe
+from ..lengths import base_axes, multiple
 from ..lowered import Expr, Int, Kernel
 from ..plan import Branch, Call, Input, Instruction, Library, Loop, Plan, Release
 from ..statements import expressions, writes
@@ -41,23 +42,21 @@ def lower(
     lengths: Sequence[Sequence[bool]],
     choices: frozenset[str] | None = None,
 ) -> Lowered:
-    """Lower `graph`; signature[i][axis] is a small length or −1, lengths[i][axis] marks numbers of steps.
+    """Lower `graph` for a `signature` (lengths.py); lengths[i][axis] marks numbers of steps.
 
     `choices`: what of choices.py is on (default: what config.optimisations says).
     """
     program = Program(lowering_choices() if choices is None else choices)
     region = Region(program)
     inputs = []
-    for v, dims, is_length in zip(graph.inputs, signature, lengths):
+    for v in graph.inputs:
         buffer = program.buffer(describe(v), v.dtype, "input")
-        first = len(program.initial_dims)
-        shape: list[Int] = []
-        for d, dynamic in zip(dims, is_length):
-            slot = program.slot()
-            shape.append(d if d >= 0 else lowered.dim(slot, 0 if dynamic else SMALL + 1))
-        inputs.append(Input(buffer, first, v.ndim, v.dtype))
-        shape = _declared(region, v, shape)
-        region.bind(v, row_major(buffer, tuple(shape), v.dtype), tuple(shape))
+        inputs.append(Input(buffer, len(program.initial_dims), v.ndim, v.dtype))
+        for _ in range(v.ndim):
+            program.slot()
+    for v, given, shape in zip(graph.inputs, inputs, _shapes(graph, inputs, signature, lengths)):
+        declared = tuple(_declared(region, v, shape))
+        region.bind(v, row_major(given.buffer, declared, v.dtype), declared)
     region.analyse(graph.outputs, graph.inputs)
     outputs = lower_results(region, graph.outputs)
     start, steps = region.instructions()
@@ -68,6 +67,30 @@ def lower(
     return Lowered(
         plan, tuple(program.kernels), dict(program.step_slots), tuple(program.checks), tuple(program.reports)
     )
+
+
+def _shapes(
+    graph: FunctionGraph, inputs: Sequence[Input], signature: Signature, lengths: Sequence[Sequence[bool]]
+) -> list[list[Int]]:
+    """The shapes of the inputs, as far as the signature tells them."""
+    related = any(d < -1 for dims in signature for d in dims)
+    bases = [
+        lowered.dim(inputs[i].first_dim_slot + axis, SMALL + 1)
+        for i, axis in (base_axes(graph) if related else ())
+    ]
+
+    def one(slot: int, told: int, is_length: bool) -> Int:
+        if told >= 0:
+            return told
+        if told == -1:
+            return lowered.dim(slot, 0 if is_length else SMALL + 1)
+        base, factor = multiple(told)
+        return lowered.mul(bases[base], factor)
+
+    return [
+        [one(given.first_dim_slot + axis, d, flag) for axis, (d, flag) in enumerate(zip(dims, flags))]
+        for given, dims, flags in zip(inputs, signature, lengths)
+    ]
 
 
 def _declared(region: Region, v: Variable, shape: list[Int]) -> list[Int]:
