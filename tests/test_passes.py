@@ -116,6 +116,8 @@ READS: list[Callable[..., Variable]] = [
     lambda t, k, j: (t[j:] ** 2).sum(),
     lambda t, k, j: t[j:].max(0),
     lambda t, k, j: t[j:-k].min(0),
+    lambda t, k, j: T.argmax(t, 0),
+    lambda t, k, j: T.argmin(T.log(t * (k - 2)), 0) + t.min(0),
     lambda t, k, j: t[j::2].max(),
     lambda t, k, j: T.cumsum(t, 0)[-1],
     lambda t, k, j: T.cumprod(t, 0)[-1].sum(),

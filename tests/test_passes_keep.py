@@ -230,6 +230,11 @@ KEEP: dict[str, tuple[Callable[[], Any], list[tuple[int | None, ...]]]] = {
     "sum after some steps, until": (lambda: stopping()[2:].sum(), [(0, 1)]),
     "sum of all but the last, until": (lambda: stopping()[:-1].sum(), [(None,)]),
     "maximum after some steps": (lambda: leaky()[3:].max(), [(0, 1)]),
+    "place of the largest": (lambda: T.argmax(leaky(), 0), [(0, 0, 1)]),
+    "smallest square and its place, until": (
+        lambda: [(t := (stopping() - w) ** 2).min(), T.argmin(t, 0)],
+        [(0, 1, 0, 1)],
+    ),
     "minimum of a slice": (lambda: vectors()[1:-1].min(0), [(0, 1)]),
     "last of the sums so far": (lambda: T.cumsum(leaky())[-1], [(0, 1)]),
     "total variation": (lambda: abs((t := leaky())[1:] - t[:-1]).sum(), [(0, 1)]),

@@ -316,6 +316,8 @@ def _sequences(report: ScanReport) -> tuple[str, ...]:
             return step.name
         while operand.name is None and operand.owner is not None and operand.owner.op.name in _PARTS:
             operand = operand.owner.inputs[-1 if operand.owner.op.name == "history" else 0]
+        if operand.owner is not None and operand.owner.op.name == "arange":
+            return "t"  # the numbers of the steps
         text = brief(operand, 1)
         return f"({text})[t]" if " " in text else f"{text}[t]"
 

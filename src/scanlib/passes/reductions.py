@@ -1,5 +1,7 @@
 """Reductions over time: sum, prod, max, min, all, any of a trace that nothing else reads become a state.
 
+argmax and argmin become two, the best row so far and the step of it.
+
 So do those of a slice of it: what is outside the slice counts as nothing.  The last row of a cumsum or cumprod over
 time is such a sum or product.
 
@@ -13,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..graph import Apply, Constant, FunctionGraph, TensorType, Variable
-from ..ops.base import TABLE, Reduce
+from ..ops.base import TABLE, Reduce, is_float
 from ..ops.history import history
 from ..ops.index_rules import At, Ref, Span
 from ..ops.indexing import subtensor
@@ -23,11 +25,20 @@ from .loop import Fed, Loop
 from .reads import at_least, is_bounded, last_row
 from .rewrite import everywhere, is_scan, readers, rewrite, rewrite_by_origin
 from .shapes import Shapes
-from .windows import Window, counts, window_of
+from .windows import Window, counts, step_number, window_of
+
+# How an element is better than the best so far.
+_PLACES = {"argmax": "gt", "argmin": "lt"}
 
 
 def over_time(node: Apply | None) -> bool:
-    return node is not None and isinstance(node.op.lower, Reduce) and 0 in node.params["axes"]
+    if node is None or not isinstance(node.op.lower, Reduce):
+        return _is_place(node)
+    return 0 in node.params["axes"]
+
+
+def _is_place(node: Apply | None) -> bool:
+    return node is not None and node.op.name in _PLACES and node.params["axis"] == 0
 
 
 @dataclass(frozen=True)
@@ -48,7 +59,7 @@ def sliced(reader: Apply | None, table: dict[int, list[Apply | None]]) -> list[A
     if node is None or not is_scan(node) or (spec_of(node).until and not window.fixed()):
         return []
     read = table[id(reader.output)]
-    fits = all(r is not None and over_time(r) for r in read)
+    fits = all(over_time(r) and not _is_place(r) for r in read)
     return [r for r in read if r is not None] if fits else []
 
 
@@ -81,30 +92,56 @@ def _candidates(graph: FunctionGraph) -> dict[int, tuple[Apply, list[_Reduction]
     return found
 
 
-def _accumulator(loop: Loop, asked: _Reduction) -> Fed | None:
-    """The state that holds the reduction of the steps so far; None when its shape cannot be told."""
+def _accumulators(loop: Loop, asked: _Reduction) -> list[Fed]:
+    """The states of which the last holds the reduction of the steps so far; none when its shape cannot be told."""
+    dims = []
+    for axis in range(1, asked.trace.ndim):
+        d = Shapes().dim(asked.trace, axis)
+        of = build.asked_shape(d.owner)
+        if of is not None and of[0] is asked.trace:
+            return []
+        dims.append(d)
+    return _best_and_place(loop, asked, dims) if _is_place(asked.node) else [_accumulator(loop, asked, dims)]
+
+
+def _value(loop: Loop, trace: Variable) -> Variable:
+    """What a step adds to the trace."""
+    return loop.results()[trace.index]
+
+
+def _best_and_place(loop: Loop, asked: _Reduction, dims: Sequence[Variable]) -> list[Fed]:
+    name, value = asked.node.op.name, _value(loop, asked.trace)
+    now = step_number(loop)
+    best, place = Variable(value.type), Variable(TensorType("int64", value.type.shape))
+    better = TABLE[_PLACES[name]](value, best)
+    if is_float(value.dtype):  # the first NaN wins over all
+        nan = TABLE["logical_and"](TABLE["isnan"](value), TABLE["eq"](best, best))
+        better = TABLE["logical_or"](better, nan)
+    better = TABLE["logical_or"](better, TABLE["eq"](now, build.integer(0)))
+    label = loop.spec.labels[asked.trace.index]
+    states = []
+    for before, new, title in ((best, value, "best"), (place, now, name)):
+        zero = Constant(build.array(0, before.dtype))
+        initial = TABLE["broadcast_to"](zero, build.integer(1), *dims)
+        after = TABLE["switch"](better, new, before)
+        states.append(Fed((-1,), (before,), initial, after, None, f"{title} of {label}", None))
+    return states
+
+
+def _accumulator(loop: Loop, asked: _Reduction, dims: Sequence[Variable]) -> Fed:
     trace, reduction = asked.trace, asked.node
     rule = reduction.op.lower
     assert isinstance(rule, Reduce)
-    dims = []
-    for axis in range(1, trace.ndim):
-        d = Shapes().dim(trace, axis)
-        of = build.asked_shape(d.owner)
-        if of is not None and of[0] is trace:
-            return None
-        dims.append(d)
     dtype = rule.accumulate(trace.dtype)
     start = Constant(build.array(rule.start(trace.dtype), dtype))
     shape: tuple[Variable, ...] = (build.integer(1), *dims)
-    source = trace.index
-    part = loop.states[source] if source < len(loop.states) else None
-    value = part.next if part is not None else loop.mapped[source - len(loop.states)].value
+    value = _value(loop, trace)
     if is_scan(value.owner):
         # Only the reduction of an inner trace is carried on, so that the inner scan need not keep it.
         rest = tuple(a - 1 for a in reduction.params["axes"] if a != 0)
         value = reduction.op(value, axes=rest, keepdims=True) if rest else value
         shape = tuple(build.integer(1) if a in reduction.params["axes"] else d for a, d in enumerate(shape))
-    label = f"{reduction.op.name} of {loop.spec.labels[source]}"
+    label = f"{reduction.op.name} of {loop.spec.labels[trace.index]}"
     initial = TABLE["broadcast_to"](start, *shape)
     before = Variable(TensorType(dtype, value.type.shape))
     value = build.cast(value, dtype)
@@ -117,6 +154,8 @@ def _accumulator(loop: Loop, asked: _Reduction) -> Fed | None:
 def _result(asked: _Reduction, state: Fed, trace: Variable, steps: Variable) -> Variable:
     """What stands for the reduction, given the trace of its accumulator."""
     reduction = asked.node
+    if _is_place(reduction):
+        return last_row(trace)
     extreme = reduction.op.name in ("max", "min")  # of nothing is an error
     if (extreme and asked.window is None) or at_least(steps, build.integer(1)):
         total = last_row(trace)
@@ -171,21 +210,19 @@ def _reduce(graph: FunctionGraph) -> FunctionGraph:
 def _with_accumulators(node: Apply, reductions: list[_Reduction]) -> dict[int, Variable]:
     """New variables, by the id of the old ones: the reductions, and the outputs of the scan."""
     loop = Loop.open(node)
-    made: list[tuple[_Reduction, Fed]] = []
-    for reduction in reductions:
-        state = _accumulator(loop, reduction)
-        if state is not None:
-            made.append((reduction, state))
+    found = [(reduction, _accumulators(loop, reduction)) for reduction in reductions]
+    made = [(reduction, states) for reduction, states in found if states]
     if not made:
         return {}
-    count = len(loop.states)
-    loop.states += [state for _, state in made]
+    position = len(loop.states) - 1
+    loop.states += [state for _, states in made for state in states]
     outputs = loop.close()
     new = outputs[-1].owner
     assert new is not None
     replaced = {id(old): v for old, v in zip(node.outputs, outputs)}
-    for k, (reduction, state) in enumerate(made):
-        result = _result(reduction, state, new.outputs[count + k], loop.steps)
+    for reduction, states in made:
+        position += len(states)
+        result = _result(reduction, states[-1], new.outputs[position], loop.steps)
         replaced[id(reduction.node.output)] = result
     return replaced
 

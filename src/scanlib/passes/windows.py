@@ -95,10 +95,15 @@ def _inside(loop: Loop, operand: Variable) -> Variable:
     return step
 
 
+def step_number(loop: Loop) -> Variable:
+    now = Variable(TensorType("int64", ()), name="t")
+    loop.sequences.append(Feed(now, arange(build.integer(0), loop.steps, build.integer(1), dtype="int64")))
+    return now
+
+
 def counts(loop: Loop, window: Window) -> Variable:
     """Whether a step of `loop` is in the window, a bool of its step graph."""
-    now = Variable(TensorType("int64", ()))
-    loop.sequences.append(Feed(now, arange(build.integer(0), loop.steps, build.integer(1), dtype="int64")))
+    now = step_number(loop)
     start = _inside(loop, _position(0 if window.start is None else window.start, loop.steps))
     made = elementwise.ge(now, start)
     if window.stop is not None:
