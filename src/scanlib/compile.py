@@ -16,6 +16,9 @@ from .graph import FunctionGraph, Variable
 from .lengths import base_axes, step_axes
 from .lower import Lowered, lower
 
+# What all functions share is made when the library is imported, not with the first of them.
+jit.machine()
+
 Signature = tuple[tuple[int, ...], ...]
 _KINDS: dict[str, type[UserError]] = {"value": UserValueError, "index": UserIndexError}
 
@@ -31,8 +34,6 @@ def runner(
     `convert(i, value)` makes an array of input i's type of a value that is not one yet.  With `unpack` the callable
     gives the first output itself; with `profile` calls are counted and timed.
     """
-    # The target is made with the first function, not at its first call.
-    jit.machine()
     lengths = step_axes(graph)
     choices = lowering_choices()
 

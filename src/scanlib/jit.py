@@ -18,6 +18,8 @@ from typing import Any
 
 import llvmlite.binding as llvm
 
+from .llvm_metadata import VECTORISE
+
 # Modules longer than this (in characters of IR) are not packed into vectors where there is no loop.
 PACKED_LENGTH = 15_000
 
@@ -82,15 +84,26 @@ def load(ir: str) -> Module:
 
 
 def optimise(ir: str, host: Machine) -> Any:
-    """The module of `ir` after LLVM's passes."""
+    """The module of `ir` after LLVM's passes: those of a whole module where it has loops for the vectoriser."""
     module = llvm.parse_assembly(ir)
+    whole = ir.startswith(VECTORISE)
     options = llvm.create_pipeline_tuning_options(speed_level=2)
     options.loop_vectorization = True
     # Packing straight-line code is superlinear in its length: unrolled matrix bodies took 1.2 s instead of 0.04 s.
     options.slp_vectorization = len(ir) <= PACKED_LENGTH
     options.loop_unrolling = True
     builder = llvm.create_pass_builder(host.target, options)
-    builder.getModulePassManager().run(module, builder)
+    if whole:
+        builder.getModulePassManager().run(module, builder)
+        return module
+    inline = llvm.create_new_module_pass_manager()
+    inline.add_always_inliner_pass()
+    inline.add_global_dead_code_eliminate_pass()
+    inline.run(module, builder)
+    simplify = builder.getFunctionPassManager()
+    for function in module.functions:
+        if not function.is_declaration:
+            simplify.run(function, builder)
     return module
 
 

@@ -31,7 +31,7 @@ floordiv, mod, intpow, sign, round, maximum, minimum, shift_left, shift_right, i
 exact.  Only floordiv and mod of floats may call the C library (fmod, for quotients beyond the mantissa).
 """
 
-from scanlib.vector_math.builder import symbol
-from scanlib.vector_math.registry import FUNCTIONS, Function, definitions
+from scanlib.vector_math.builder import shared_symbol, symbol
+from scanlib.vector_math.registry import FUNCTIONS, Function, definitions, worth_sharing
 
-__all__ = ["FUNCTIONS", "Function", "definitions", "symbol"]
+__all__ = ["FUNCTIONS", "Function", "definitions", "shared_symbol", "symbol", "worth_sharing"]

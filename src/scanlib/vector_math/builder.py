@@ -75,7 +75,7 @@ class Type:
 
     def literal(self, value: Number) -> str:
         text = self._element_literal(value)
-        return f"<{', '.join([f'{self.element_ir} {text}'] * self.lanes)}>" if self.lanes else text
+        return f"splat ({self.element_ir} {text})" if self.lanes else text
 
     def _element_literal(self, value: Number) -> str:
         if self.kind != "f":
@@ -112,6 +112,11 @@ def parse_type(name: str) -> Type:
 def symbol(name: str, type_name: str) -> str:
     """The IR symbol of function `name` at a type: `@scanlib.exp.f64`."""
     return f"@{PREFIX}.{name}.{type_name}"
+
+
+def shared_symbol(name: str, type_name: str) -> str:
+    """The symbol of the copy of a function that is called, not inlined."""
+    return f"{symbol(name, type_name)}.shared"
 
 
 @dataclass(frozen=True, eq=False)
@@ -318,11 +323,9 @@ class Body:
         before = self.block
         self.lines.append(f"  br i1 {test}, label %{slow}, label %{done}, !prof {BRANCH_WEIGHTS}")
         self.label(slow)
-        result = (
-            self._per_lane(name, args, usual, condition)
-            if type.lanes
-            else self._cold_call(name, args, scalar)
-        )
+        result = self._cold_vector(name, args, type) if type.lanes else self._cold_call(name, args, scalar)
+        if type.lanes:
+            result = condition.where(result, usual)
         self.lines.append(f"  br label %{done}")
         self.label(done)
         return self.emit(type, f"phi {type.ir} [ {usual.ref}, %{before} ], [ {result.ref}, %{slow} ]")
@@ -336,17 +339,31 @@ class Body:
             f'"vector-function-abi-variant"="{variant}"',
         )
 
-    def _per_lane(self, name: str, args: Sequence[Value], usual: Value, condition: Value) -> Value:
-        result, type = usual, usual.type
-        for lane in range(type.lanes):
-            picked = [
-                self.emit(a.type.element, f"extractelement {a.type.ir} {a.ref}, i32 {lane}") for a in args
-            ]
-            one = self._cold_call(name, picked, type.element)
-            result = self.emit(
-                type, f"insertelement {type.ir} {result.ref}, {type.element_ir} {one.ref}, i32 {lane}"
-            )
-        return condition.where(result, usual)
+    def _cold_vector(self, name: str, args: Sequence[Value], type: Type) -> Value:
+        """`name` of all lanes, one after the other in a function of its own: those that did not ask lose time only."""
+        self.needs.add((name, type.name))
+        return self.emit(type, f"call {type.ir} {symbol(name, type.name)}({_arguments(args)})")
+
+
+def lane_by_lane(name: str, args: Sequence[Value], type: Type) -> list[str]:
+    """The body of a function of vectors that calls the scalar function `name` for each lane."""
+    scalar, body = type.element, Body()
+    picked = [Value(body, scalar, f"%{a.ref[1:]}.i") for a in args]
+    return [
+        "entry:",
+        "  br label %loop",
+        "loop:",
+        "  %i = phi i32 [ 0, %entry ], [ %next, %loop ]",
+        f"  %done = phi {type.ir} [ poison, %entry ], [ %more, %loop ]",
+        *(f"  {p.ref} = extractelement {a.type.ir} {a.ref}, i32 %i" for p, a in zip(picked, args)),
+        f"  %one = call {scalar.ir} {symbol(name, scalar.name)}({_arguments(picked)})",
+        f"  %more = insertelement {type.ir} %done, {scalar.ir} %one, i32 %i",
+        "  %next = add nuw nsw i32 %i, 1",
+        f"  %go = icmp ult i32 %next, {type.lanes}",
+        "  br i1 %go, label %loop, label %end",
+        "end:",
+        f"  ret {type.ir} %more",
+    ]
 
 
 def wide_variant(name: str, scalar: Type) -> str:

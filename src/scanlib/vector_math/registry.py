@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 
@@ -14,7 +14,9 @@ from scanlib.vector_math.builder import (
     Type,
     Value,
     Writer,
+    lane_by_lane,
     parse_type,
+    shared_symbol,
     symbol,
     wide_variant,
 )
@@ -130,6 +132,8 @@ def _cast_row(target: Type) -> Function:
 
 FUNCTIONS: dict[str, Function] = {row.name: row for row in [*_floats(), *_helpers()]}
 TABLE = ("two_over_pi", "table")
+# Lines of functions that are not worth a call, and of vector functions that are called instead of inlined.
+SHORT, LONG = 20, 120
 
 
 @dataclass(frozen=True)
@@ -139,6 +143,7 @@ class Definition:
     text: str
     declares: frozenset[str]
     needs: frozenset[tuple[str, str]]
+    length: int
 
 
 @cache
@@ -148,22 +153,57 @@ def _write(name: str, type_name: str) -> Definition:
         raise ValueError(f"vector_math: {name} is not defined for {type_name}")
     body = Body()
     arguments = [Value(body, type, f"%{letter}") for letter in "xy"[: function.arity]]
-    result = function.writer(body, *arguments)
+    if function.cold and type.lanes:
+        result, lines = type, lane_by_lane(name, arguments, type)
+        body.needs.add((name, type.element.name))
+    else:
+        value = function.writer(body, *arguments)
+        result, lines = value.type, ["entry:", *body.lines, f"  ret {value.type.ir} {value.ref}"]
+    head = _head(result, symbol(name, type_name), arguments, _inlining(function, type, len(lines)))
+    return Definition(
+        "\n".join([head, *lines, "}"]), frozenset(body.declares), frozenset(body.needs), len(lines)
+    )
+
+
+def _head(result: Type, name: str, arguments: Sequence[Value], inlining: str) -> str:
     parameters = ", ".join(f"{a.type.ir} {a.ref}" for a in arguments)
-    inlining = "noinline cold" if function.cold else "alwaysinline"
-    signature = f"{result.type.ir} {symbol(name, type_name)}({parameters})"
-    head = f"define internal {signature} {inlining} nounwind willreturn memory(none) {{"
-    lines = [head, "entry:", *body.lines, f"  ret {result.type.ir} {result.ref}", "}"]
-    return Definition("\n".join(lines), frozenset(body.declares), frozenset(body.needs))
+    return f"define internal {result.ir} {name}({parameters}) {inlining} nounwind willreturn memory(none) {{"
 
 
-def definitions(requests: Iterable[tuple[str, str]]) -> str:
+def _inlining(function: Function, type: Type, length: int) -> str:
+    if function.cold:
+        return "noinline cold" + (" minsize optsize" if type.lanes else "")
+    # Scalars must be inlined for LLVM's vectoriser, which stops at calls.
+    return "noinline" if type.lanes and length > LONG else "alwaysinline"
+
+
+def worth_sharing(name: str, type_name: str) -> bool:
+    """Whether a call of a copy outside costs little beside what the function does, and saves code."""
+    return _write(name, type_name).length > SHORT
+
+
+@cache
+def _shared(name: str, type_name: str) -> str:
+    function, type = FUNCTIONS[name], parse_type(type_name)
+    body = Body()
+    arguments = [Value(body, type, f"%{letter}") for letter in "xy"[: function.arity]]
+    result = function.result(type)
+    head = _head(result, shared_symbol(name, type_name), arguments, "noinline")
+    values = ", ".join(f"{a.type.ir} {a.ref}" for a in arguments)
+    call = f"  %r = call {result.ir} {symbol(name, type_name)}({values})"
+    return "\n".join([head, call, f"  ret {result.ir} %r", "}"])
+
+
+def definitions(requests: Iterable[tuple[str, str]], shared: Iterable[tuple[str, str]] = ()) -> str:
     """The IR text of the requested (name, type) pairs, of all they depend on, and the declarations they need.
+
+    `shared` are those that are called as `shared_symbol` too: there a call shall stay a call.
 
     Call it once per module.  Raises KeyError for an unknown function, ValueError for a type it does not take.
     The text may define `@llvm.compiler.used` and metadata `!9001`, which a module must not define again.
     """
-    pending = sorted(set(requests))
+    shared = sorted(set(shared))
+    pending = sorted({*requests, *shared})
     tables: list[str] = []
     done: dict[tuple[str, str], Definition] = {}
     while pending:
@@ -174,13 +214,15 @@ def definitions(requests: Iterable[tuple[str, str]]) -> str:
             done[request] = _write(*request)
             pending.extend(done[request].needs)
     declares = {line for item in done.values() for line in item.declares}
-    parts = [*tables, *sorted(declares), *(done[key].text for key in sorted(done)), *_wide_variants(done)]
+    parts = [*tables, *sorted(declares), *(done[key].text for key in sorted(done))]
+    parts += [*(_shared(*key) for key in shared), *_wide_variants(done)]
     return "\n".join(parts) + "\n"
 
 
 def _wide_variants(done: Iterable[tuple[str, str]]) -> list[str]:
     """Declarations of the never-called wide variants (builder.WIDE_LANES), kept for the vectoriser to see."""
     cold = [(FUNCTIONS[name], parse_type(type)) for name, type in sorted(done) if FUNCTIONS[name].cold]
+    cold = [(function, type) for function, type in cold if not type.lanes]
     lines, names = [], []
     for function, type in cold:
         wide = replace(type, lanes=WIDE_LANES)

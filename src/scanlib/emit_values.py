@@ -1,0 +1,298 @@
+"""LLVM IR text for expressions: SSA values, each computed once where it is first needed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from . import lowered
+from .errors import InternalError
+from .llvm_metadata import Metadata
+from .llvm_types import literal, llvm_type, memory_type, placeholders, short, template
+from .lowered import Expr, Int, Kernel, as_expr
+from .statements import coefficient, may_trap, writes
+from .vector_math import shared_symbol, worth_sharing
+
+MATH = re.compile(r"@scanlib\.(\w+)\.(\w+)\(")
+
+
+def _outside(called: re.Match[str]) -> str:
+    """What is called where time does not matter: one copy for all places, unless it is short."""
+    name = called.groups()
+    return f"{shared_symbol(*name)}(" if worth_sharing(*name) else called[0]
+
+
+class ValueEmitter:
+    """Prints the values of one kernel.
+
+    Invariant: `scopes` holds, innermost last, the values computed so far that dominate the current
+    position; a value is dropped as soon as something it reads from may have changed.
+
+    Inside Lanes, what depends on the lane is a vector of `width` lanes, the first of which is `base`.
+    """
+
+    def __init__(
+        self, kernel: Kernel, dtypes: Sequence[str], step_slots: Mapping[str, int], first_metadata: int
+    ):
+        self.kernel = kernel
+        self.dtypes = dtypes
+        self.step_slots = step_slots
+        self.lines: list[str] = []
+        self.entry: list[str] = []
+        self.scopes: list[dict[Expr, str]] = [{}]
+        self.counter = 0
+        self.block = "body"
+        self.pointers: dict[int, str] = {}
+        self.registers: dict[str, str] = {}
+        self.allocated: set[str] = set()
+        self.entry_dims: dict[int, str] = {}
+        self.written = writes(kernel.body)
+        self.step_exits: list[str] = []
+        self.steps: list[str] = []
+        self.metadata = Metadata(kernel.name, first_metadata)
+        self.alias = self.metadata.alias
+        self.lane: Expr | None = None
+        self.base: Expr | None = None
+        self.width = 1
+        self.versioned = False
+        self.known: Mapping[Expr, Expr] = {}
+        self.rare = False
+        self.streams = False
+
+    # -- text ------------------------------------------------------------------------------------------
+
+    def fresh(self, prefix: str = "v") -> str:
+        self.counter += 1
+        return f"{prefix}{self.counter}"
+
+    def line(self, text: str) -> None:
+        self.lines.append("  " + text)
+
+    def value(self, text: str) -> str:
+        name = "%" + self.fresh()
+        self.line(f"{name} = {text}")
+        return name
+
+    def start_block(self, label: str) -> None:
+        self.lines.append(f"{label}:")
+        self.block = label
+
+    # -- what is known ---------------------------------------------------------------------------------
+
+    def lookup(self, e: Expr) -> str | None:
+        for scope in reversed(self.scopes):
+            if e in scope:
+                return scope[e]
+        return None
+
+    def forget(self, names: set[str]) -> None:
+        for scope in self.scopes:
+            for e in [e for e in scope if not names.isdisjoint(e.reads)]:
+                del scope[e]
+
+    # -- memory ----------------------------------------------------------------------------------------
+
+    def pointer(self, buffer: int) -> str:
+        if buffer not in self.pointers:
+            name = f"%b{buffer}"
+            self.entry.append(f"  {name}.p = getelementptr ptr, ptr %buffers, i64 {buffer}")
+            self.entry.append(f"  {name} = load ptr, ptr {name}.p, align 8, !invariant.load !0")
+            self.pointers[buffer] = name
+        return self.pointers[buffer]
+
+    def address(self, buffer: int, offset: Expr) -> str:
+        base = self.pointer(buffer)
+        return self.value(
+            f"getelementptr inbounds {memory_type(self.dtypes[buffer])}, ptr {base}, i64 {self.emit(offset)}"
+        )
+
+    def lanes_address(self, buffer: int, offset: Expr) -> str:
+        """The address of what lies lane by lane: of the first lane, or of the last where they lie backwards."""
+        assert self.lane is not None and self.base is not None
+        distance = coefficient(offset, self.lane)
+        if distance not in (1, -1):
+            raise InternalError(f"{self.kernel.name}: lanes of buffer {buffer} do not lie next to each other")
+        lowest = self.base if distance == 1 else lowered.add(self.base, self.width - 1)
+        return self.address(buffer, as_expr(lowered.replace(offset, self.lane, lowest)))
+
+    def dim_address(self, slot: int) -> str:
+        return self.value(f"getelementptr inbounds i64, ptr %dims, i64 {slot}")
+
+    def read_dim(self, slot: int) -> str:
+        if f"d{slot}" in self.written:
+            return self.value(f"load i64, ptr {self.dim_address(slot)}, align 8{self.alias('dims')}")
+        if slot not in self.entry_dims:
+            name = f"%d{slot}"
+            self.entry.append(f"  {name}.p = getelementptr inbounds i64, ptr %dims, i64 {slot}")
+            self.entry.append(f"  {name} = load i64, ptr {name}.p, align 8{self.alias('dims')}")
+            self.entry_dims[slot] = name
+        return self.entry_dims[slot]
+
+    # -- expressions -----------------------------------------------------------------------------------
+
+    def emit(self, e: Expr) -> str:
+        """The SSA value of `e`, computed here unless it is already known.  Iterative: graphs can be deep."""
+        found = self.lookup(e)
+        if found is not None:
+            return found
+        stack: list[tuple[Expr, bool]] = [(e, False)]
+        while stack:
+            x, ready = stack.pop()
+            if self.lookup(x) is not None:
+                continue
+            # Lanes of memory have one address, that of the first.
+            lazy = x.op in ("select", "guard") or (x.op == "load" and self.lanes_of(x) > 1)
+            if not ready and x.args and not lazy:
+                stack.append((x, True))
+                stack.extend((a, False) for a in reversed(x.args))
+                continue
+            self.scopes[-1][x] = self.compute(x)
+        result = self.lookup(e)
+        if result is None:
+            raise InternalError(f"{self.kernel.name}: value of {e.op} was lost while it was computed")
+        return result
+
+    def lanes_of(self, e: Expr) -> int:
+        """How many lanes the value of `e` has here."""
+        return self.width if self.lane is not None and not self.lane.reads.isdisjoint(e.reads) else 1
+
+    def operand(self, e: Expr, lanes: int) -> str:
+        """`e` with that many lanes: a value that is the same in all of them is repeated."""
+        value = self.emit(e)
+        if lanes == 1 or self.lanes_of(e) == lanes:
+            return value
+        t = llvm_type(e.dtype)
+        if value[0] != "%":
+            return f"splat ({t} {value})"
+        first = self.value(f"insertelement <{lanes} x {t}> poison, {t} {value}, i64 0")
+        return self.value(
+            f"shufflevector <{lanes} x {t}> {first}, <{lanes} x {t}> poison, <{lanes} x i32> zeroinitializer"
+        )
+
+    def compute(self, e: Expr) -> str:
+        if e.op == "const":
+            return literal(e.value, e.dtype)
+        if e.op == "dim":
+            return self.read_dim(e.value)
+        if e.op == "bound":
+            return f"%{e.value}"
+        if e.op == "index":
+            return self.index(e)
+        if e.op == "load":
+            return self.load(e)
+        if e.op == "reg":
+            lanes = self.lanes_of(e)
+            name = self.registers[e.value]
+            return self.as_bool(e, self.value(f"load {memory_type(e.dtype, lanes)}, ptr {name}, align 8"))
+        if e.op == "guard":
+            self.check(e.args[1], e.value, e.args[2:])
+            return self.emit(e.args[0])
+        lanes = self.lanes_of(e)
+        if e.op == "cast":
+            return self.cast(self.operand(e.args[0], lanes), e.args[0].dtype, e.dtype, lanes)
+        if e.op == "select" and lanes == 1:
+            return self.select(e)
+        values = [self.operand(a, lanes) for a in e.args]
+        if e.op in ("where", "select"):
+            t = llvm_type(e.dtype, lanes)
+            return self.value(
+                f"select {llvm_type('bool', lanes)} {values[0]}, {t} {values[1]}, {t} {values[2]}"
+            )
+        text = template(e).format(*values, **placeholders(e.args[-1].dtype, lanes))
+        return self.value(MATH.sub(_outside, text) if self.rare else text)
+
+    def index(self, e: Expr) -> str:
+        if e is self.lane and self.width > 1:
+            assert self.base is not None
+            numbers = ", ".join(f"i64 {i}" for i in range(self.width))
+            first = self.operand(self.base, self.width)
+            return self.value(f"add <{self.width} x i64> {first}, <{numbers}>")
+        # A step of an enclosing scan that this kernel does not loop over itself.
+        return self.read_dim(self.step_slots[e.value])
+
+    def as_bool(self, e: Expr, raw: str) -> str:
+        """Memory holds bools as bytes."""
+        if e.dtype != "bool":
+            return raw
+        lanes = self.lanes_of(e)
+        zero = "0" if lanes == 1 else "zeroinitializer"
+        return self.value(f"icmp ne {memory_type('bool', lanes)} {raw}, {zero}")
+
+    def load(self, e: Expr) -> str:
+        buffer, lanes = e.value, self.lanes_of(e)
+        if lanes == 1:
+            address, align = self.address(buffer, e.args[0]), ""
+        else:
+            address, align = self.lanes_address(buffer, e.args[0]), f", align {self.alignment(buffer)}"
+        type = memory_type(self.dtypes[buffer], lanes)
+        raw = self.value(f"load {type}, ptr {address}{align}{self.alias(buffer)}")
+        if self.lane is not None and lanes > 1 and coefficient(e.args[0], self.lane) == -1:
+            order = ", ".join(f"i32 {i}" for i in reversed(range(lanes)))
+            raw = self.value(f"shufflevector {type} {raw}, {type} poison, <{lanes} x i32> <{order}>")
+        return self.as_bool(e, raw)
+
+    def alignment(self, buffer: int) -> int:
+        bits = int("".join(c for c in short(self.dtypes[buffer]) if c.isdigit()))
+        return max(1, bits // 8)
+
+    def cast(self, value: str, source: str, target: str, lanes: int) -> str:
+        a, b = llvm_type(source, lanes), llvm_type(target, lanes)
+        zero = "zeroinitializer" if lanes > 1 else literal(0, source)
+        if source == target:
+            return value
+        if target == "bool":
+            return self.value(f"{'fcmp une' if source[0] == 'f' else 'icmp ne'} {a} {value}, {zero}")
+        if source[0] == "f" and target[0] == "f":
+            return self.value(f"{'fpext' if target == 'float64' else 'fptrunc'} {a} {value} to {b}")
+        if source[0] == "f":
+            s, name = placeholders(source, lanes)["s"], short(target)
+            return self.value(f"call {b} @scanlib.to_{name}.{s}({a} {value})")
+        unsigned = source == "bool" or source[0] == "u"
+        if target[0] == "f":
+            return self.value(f"{'uitofp' if unsigned else 'sitofp'} {a} {value} to {b}")
+        narrow, wide = (int(llvm_type(d)[1:]) for d in (source, target))
+        if narrow == wide:
+            return value
+        if narrow > wide:
+            return self.value(f"trunc {a} {value} to {b}")
+        return self.value(f"{'zext' if unsigned else 'sext'} {a} {value} to {b}")
+
+    def select(self, e: Expr) -> str:
+        """Lazy when an arm reads memory: an arm that is not chosen may index outside its array."""
+        condition = self.emit(e.args[0])
+        if condition == "false":
+            return self.emit(e.args[2])
+        t = llvm_type(e.dtype)
+        known = {id(x) for scope in self.scopes for x in scope}
+        if not any(may_trap(arm, set(known)) for arm in e.args[1:]):
+            yes, no = self.emit(e.args[1]), self.emit(e.args[2])
+            return self.value(f"select i1 {condition}, {t} {yes}, {t} {no}")
+        labels = [self.fresh("then"), self.fresh("else"), self.fresh("join")]
+        self.line(f"br i1 {condition}, label %{labels[0]}, label %{labels[1]}")
+        arms = []
+        for label, arm in zip(labels, e.args[1:]):
+            self.start_block(label)
+            self.scopes.append({})
+            value = self.emit(arm)
+            self.scopes.pop()
+            arms.append(f"[ {value}, %{self.block} ]")
+            self.line(f"br label %{labels[2]}")
+        self.start_block(labels[2])
+        return self.value(f"phi {t} {arms[0]}, {arms[1]}")
+
+    # -- statements ------------------------------------------------------------------------------------
+
+    def check(self, condition: Expr, check: int, values: Sequence[Int]) -> None:
+        held = self.emit(condition)
+        if held == "true":
+            return
+        numbers = [self.emit(as_expr(v)) for v in values[:3]]
+        ok, failed = self.fresh("ok"), self.fresh("failed")
+        self.line(f"br i1 {held}, label %{ok}, label %{failed}, !prof !1")
+        self.start_block(failed)
+        if self.steps:
+            self.line(f"store i64 %{self.steps[-1]}, ptr %dims, align 8")
+        for i, number in enumerate(numbers):
+            self.line(f"store i64 {number}, ptr {self.dim_address(1 + i)}, align 8")
+        self.line(f"ret i64 {check}")
+        self.start_block(ok)
