@@ -199,7 +199,8 @@ class Region:
         """The element of `v` at `index` as an expression."""
         if isinstance(v, Constant) and v.data.size == 1:
             return lowered.constant(v.data.reshape(()).item(), v.dtype)
-        key = (id(v), *(i if isinstance(i, int) else id(i) for i in index))
+        # The expressions themselves, not their ids: those of expressions that nothing holds on to are used again.
+        key = (id(v), *index)
         found = self.memo.get(key)
         if found is None:
             found = self.memo[key] = self.compute(v, index)
