@@ -29,28 +29,22 @@ def writes(statements: Iterable[Statement]) -> set[str]:
 
 def stores(statements: Iterable[Statement]) -> list[Store]:
     """Every store of the statements, nested ones too."""
-    found: list[Store] = []
-    for s in statements:
-        if isinstance(s, Store):
-            found.append(s)
-        elif isinstance(s, (For, Lanes)):
-            found += stores(s.body)
-        elif isinstance(s, If):
-            found += stores(s.then) + stores(s.otherwise)
-    return found
+    return [s for s in every(statements) if isinstance(s, Store)]
 
 
 def products(statements: Iterable[Statement]) -> list[Product]:
     """Every product of matrices among the statements, nested ones too."""
-    found: list[Product] = []
+    return [s for s in every(statements) if isinstance(s, Product)]
+
+
+def every(statements: Iterable[Statement]) -> Iterable[Statement]:
+    """The statements and those inside of them."""
     for s in statements:
-        if isinstance(s, Product):
-            found.append(s)
-        elif isinstance(s, (For, Lanes)):
-            found += products(s.body)
+        yield s
+        if isinstance(s, (For, Lanes)):
+            yield from every(s.body)
         elif isinstance(s, If):
-            found += products(s.then) + products(s.otherwise)
-    return found
+            yield from every([*s.then, *s.otherwise])
 
 
 def may_trap(e: Expr, seen: set[int]) -> bool:
