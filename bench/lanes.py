@@ -78,7 +78,7 @@ def power_numba(k: int, a: Any) -> Any:
 
 
 def map_program(kind: str, scanlib: Any, T: Any) -> Run:
-    steps = {"logistic": logistic, "tanh": lambda x: T.tanh(1.5 * x + 0.1)}
+    steps = {"logistic": logistic, "tanh": lambda x: T.tanh(GAIN * x + SHIFT)}
     n, x0 = T.lscalar("n"), T.fvector("x")
     x, _ = scanlib.scan(steps[kind], outputs_info=x0, n_steps=n, name=kind)
     return scanlib.function([n, x0], x[-1])
@@ -88,7 +88,7 @@ def map_jax(kind: str) -> Run:
     from jax import lax
     from jax import numpy as jnp
 
-    step = {"logistic": logistic, "tanh": lambda x: jnp.tanh(1.5 * x + 0.1)}[kind]
+    step = {"logistic": logistic, "tanh": lambda x: jnp.tanh(GAIN * x + SHIFT)}[kind]
     return lambda n, x: lax.fori_loop(0, n, lambda _, x: step(x), x)
 
 
