@@ -368,6 +368,10 @@ def choose(condition: Expr, yes: Int, no: Int) -> Int:
     return fold(select(condition, as_expr(yes), as_expr(no)))
 
 
+# What makes an integer expression anew from other operands, folding what is known of them.
+INDEX_RULES = {"index_add": add, "index_sub": sub, "index_mul": mul, "udiv": floordiv, "urem": mod}
+
+
 def replace(e: Int, old: Expr, new: Int) -> Int:
     """`e` with the int64 expression `old` replaced, folding again what becomes known."""
     if e is old:
@@ -375,9 +379,8 @@ def replace(e: Int, old: Expr, new: Int) -> Int:
     if isinstance(e, int) or not old.reads <= e.reads:
         return e
     args = [replace(a, old, new) for a in e.args]
-    rules = {"index_add": add, "index_sub": sub, "index_mul": mul, "udiv": floordiv, "urem": mod}
-    if e.op in rules:
-        return rules[e.op](fold_int(args[0]), fold_int(args[1]))
+    if e.op in INDEX_RULES:
+        return INDEX_RULES[e.op](fold_int(args[0]), fold_int(args[1]))
     return expr(e.op, tuple(as_expr(a) for a in args), e.dtype, e.value, e.minimum)
 
 

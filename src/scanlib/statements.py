@@ -29,22 +29,22 @@ def writes(statements: Iterable[Statement]) -> set[str]:
 
 def stores(statements: Iterable[Statement]) -> list[Store]:
     """Every store of the statements, nested ones too."""
-    return [s for s in every(statements) if isinstance(s, Store)]
+    return [s for s in nested(statements) if isinstance(s, Store)]
 
 
 def products(statements: Iterable[Statement]) -> list[Product]:
     """Every product of matrices among the statements, nested ones too."""
-    return [s for s in every(statements) if isinstance(s, Product)]
+    return [s for s in nested(statements) if isinstance(s, Product)]
 
 
-def every(statements: Iterable[Statement]) -> Iterable[Statement]:
+def nested(statements: Iterable[Statement]) -> Iterable[Statement]:
     """The statements and those inside of them."""
     for s in statements:
         yield s
         if isinstance(s, (For, Lanes)):
-            yield from every(s.body)
+            yield from nested(s.body)
         elif isinstance(s, If):
-            yield from every([*s.then, *s.otherwise])
+            yield from nested([*s.then, *s.otherwise])
 
 
 def may_trap(e: Expr, seen: set[int]) -> bool:
@@ -109,6 +109,18 @@ def length_choices(loop: For) -> list[Expr]:
 def _innermost(loop: For) -> list[str]:
     below = [name for s in loop.body if isinstance(s, For) for name in _innermost(s)]
     return below or [loop.index]
+
+
+def parts(roots: Iterable[Int]) -> list[Expr]:
+    """Every expression that the roots are made of, once; addresses are not looked into."""
+    seen: dict[Expr, None] = {}
+    stack = [e for e in roots if isinstance(e, Expr)]
+    while stack:
+        e = stack.pop()
+        if e not in seen:
+            seen[e] = None
+            stack.extend(() if e.op == "load" else e.args)
+    return list(seen)
 
 
 def below(roots: Iterable[Int]) -> Iterable[Expr]:

@@ -6,14 +6,14 @@ and memory at distance 1 from iteration to iteration.  No buffer overlaps anothe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from . import lowered
 from .lowered import Assign, Expr, For, Int, Statement, Store
-from .statements import coefficient, expressions, writes
+from .statements import coefficient, expressions, parts, writes
 
 # Bytes of a vector, and of those that a short sum is spread over: each addition waits for the one before.
 VECTOR, SPREAD = 64, 256
@@ -84,7 +84,7 @@ def left_to_llvm(loop: For) -> bool:
     """Whether LLVM's vectoriser may find a way where `vector_loop` found none: gathers, choices, sums of integers."""
     if not all(isinstance(s, (Store, Assign)) for s in loop.body):
         return False
-    if any(e.op == "guard" for e in _every(expressions(loop.body))):
+    if any(e.op == "guard" for e in parts(expressions(loop.body))):
         return False
     # States of a recurrence wait for each other in any case.
     values = [(n, v) for s in loop.body if isinstance(s, Assign) for n, v in zip(s.names, s.values)]
@@ -111,15 +111,8 @@ class Rebuild:
         return self.done[root]
 
     def _made(self, e: Expr, args: list[Expr]) -> Expr:
-        rules = {
-            "index_add": lowered.add,
-            "index_sub": lowered.sub,
-            "index_mul": lowered.mul,
-            "udiv": lowered.floordiv,
-            "urem": lowered.mod,
-        }
-        if e.op in rules:
-            return lowered.as_expr(rules[e.op](lowered.fold(args[0]), lowered.fold(args[1])))
+        if e.op in lowered.INDEX_RULES:
+            return lowered.as_expr(lowered.INDEX_RULES[e.op](lowered.fold(args[0]), lowered.fold(args[1])))
         if e.op == "select":
             return lowered.select(*args)
         return lowered.expr(e.op, tuple(args), e.dtype, e.value, e.minimum)
@@ -169,7 +162,7 @@ def _independent(body: Sequence[Statement], lane: Expr, count: Int) -> bool:
             ):
                 return False
     varies, written = False, writes(body)
-    for e in _every(expressions(body)):
+    for e in parts(expressions(body)):
         if e.op == "guard":
             return False
         if e.op == "load" and (
@@ -208,24 +201,12 @@ def _terms(offset: Expr) -> list[Expr]:
     return [t for a in offset.args for t in _terms(a)] if offset.op == "index_add" else [offset]
 
 
-def _every(roots: Iterable[Int]) -> list[Expr]:
-    """Every expression that a value is made of; addresses are not looked into."""
-    seen: dict[Expr, None] = {}
-    stack = [e for e in roots if isinstance(e, Expr)]
-    while stack:
-        e = stack.pop()
-        if e not in seen:
-            seen[e] = None
-            stack.extend(() if e.op == "load" else e.args)
-    return list(seen)
-
-
 def _widths(loop: For, body: Sequence[Statement], lane: Expr, adds_up: bool) -> tuple[int, ...]:
     """How many lanes at once: a vector of the largest type, more for short sums; what is left one by one."""
     values: list[Expr] = []
     for s in body:
         values += s.values if isinstance(s, Assign) else [s.value] if isinstance(s, Store) else []
-    varying = [e for e in _every(values) if not lane.reads.isdisjoint(e.reads)]
+    varying = [e for e in parts(values) if not lane.reads.isdisjoint(e.reads)]
     size = max(np.dtype(e.dtype).itemsize for e in [*values, *(e for e in varying if e.op == "load")])
     width = VECTOR // size
     widths = [SPREAD // size] if adds_up and len(varying) <= FEW_OPERATIONS else []

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from .. import lowered
 from ..lowered import Assign, Expr, For, Int, Lanes, Product, Statement, Store
 from ..ops.base import TABLE, Pointwise
+from ..statements import parts
 
 # A transcendental function in arithmetic operations.
 MATH_COST = 20
@@ -21,22 +22,9 @@ def is_math(e: Expr) -> bool:
     )
 
 
-def every(values: Sequence[Expr]) -> list[Expr]:
-    """Every expression below `values`, each once; addresses are not looked into."""
-    seen: dict[int, Expr] = {}
-    stack = list(values)
-    while stack:
-        e = stack.pop()
-        if id(e) not in seen:
-            seen[id(e)] = e
-            if e.op != "load":
-                stack.extend(e.args)
-    return list(seen.values())
-
-
 def operations(values: Sequence[Expr]) -> int:
     """Arithmetic operations that compute `values`."""
-    return sum(MATH_COST if is_math(e) else 1 for e in every(values))
+    return sum(MATH_COST if is_math(e) else 1 for e in parts(values))
 
 
 def work(statements: Sequence[Statement]) -> Int:

@@ -12,8 +12,8 @@ from .. import lowered
 from ..graph import Apply, Variable
 from ..lowered import Assign, Expr, For, If, Int, Lanes, SetDim, Statement, Store
 from ..ops.base import Affine, Contract, Element, Pointwise, Reshape
-from ..statements import coefficient
-from .cost import every, operations
+from ..statements import coefficient, parts
+from .cost import operations
 from .packing import has_few_rows
 from .placing import is_identity
 from .program import NotLanes, View, fits_registers, static_size
@@ -208,7 +208,7 @@ class LaneBody(Body):
 
     def _verify(self, values: Sequence[Expr]) -> None:
         """Everything that varies with the lane lies lane by lane and can be computed in all lanes."""
-        for e in every(values):
+        for e in parts(values):
             if self.lane.reads.isdisjoint(e.reads):
                 continue
             if e.op in ("select", "guard") or (e.op == "load" and coefficient(e.args[0], self.lane) != 1):
@@ -224,7 +224,7 @@ class LaneBody(Body):
 
     def _count(self, values: Sequence[Expr]) -> int:
         """The values of a lane in a step."""
-        return sum(1 for e in every(values) if not self.lane.reads.isdisjoint(e.reads))
+        return sum(1 for e in parts(values) if not self.lane.reads.isdisjoint(e.reads))
 
     def _block_length(self) -> None:
         if self.prologue.row_bytes or self.epilogue.row_bytes:

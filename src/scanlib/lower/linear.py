@@ -23,13 +23,6 @@ MOST_STATES = 2
 MOST_WORK = 16
 # |a| within these bounds keeps the product of a group among the normal numbers.
 BOUNDS = {"float64": (2.0**-60, 2.0**60), "float32": (2.0**-14, 2.0**14)}
-_RULES = {
-    "index_add": lowered.add,
-    "index_sub": lowered.sub,
-    "index_mul": lowered.mul,
-    "udiv": lowered.floordiv,
-    "urem": lowered.mod,
-}
 
 
 @dataclass(frozen=True)
@@ -117,9 +110,9 @@ class _Substitution:
             return e
         if e not in self.known:
             args = [self(a) for a in e.args]
-            if e.op in _RULES:
+            if e.op in lowered.INDEX_RULES:
                 a, b = (lowered.fold_int(v) for v in args)
-                self.known[e] = _RULES[e.op](a, b)
+                self.known[e] = lowered.INDEX_RULES[e.op](a, b)
             else:
                 operands = tuple(lowered.as_expr(a) for a in args)
                 self.known[e] = lowered.expr(e.op, operands, e.dtype, e.value, e.minimum)

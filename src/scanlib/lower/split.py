@@ -127,10 +127,7 @@ def _rebuilt(e: Expr, args: tuple[Expr, ...]) -> Expr:
         return lowered.logical(e.op, *args)
     if e.op == "guard" and args[1].op == "const" and args[1].value:
         return args[0]
-    rule = _INDEX.get(e.op)
+    rule = lowered.INDEX_RULES.get(e.op)
     if rule is not None:
         return lowered.as_expr(rule(*map(lowered.fold, args)))
     return lowered.expr(e.op, args, e.dtype, e.value, e.minimum)
-
-
-_INDEX = {"index_add": lowered.add, "index_sub": lowered.sub, "index_mul": lowered.mul}
