@@ -1,7 +1,8 @@
 """Native code from LLVM IR text: optimised by llvmlite once, kept in memory and on disk.
 
-An object file is found again by the hash of the IR, the CPU and its features, and the versions of LLVM and
-scanlib.  The directory is private: it is created with mode 0700 and not used if it belongs to somebody else.
+An object file is found again by the hash of the IR, the CPU and its features, the versions of LLVM and scanlib, and
+the text of this file, which says how the IR becomes code.  The directory is private: it is created with mode 0700 and
+not used if it belongs to somebody else.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ PACKED_LENGTH = 15_000
 
 _lock = threading.Lock()
 _machine: Machine | None = None
+# Never emptied: an engine owns the target machine that all of them share, and would take it along.
 _loaded: dict[str, Module] = {}
 
 
@@ -61,7 +63,8 @@ def machine() -> Machine:
         for name, address in library_symbols().items():
             llvm.add_symbol(name, address)
         version = ".".join(map(str, llvm.llvm_version_info))
-        _machine = Machine(target, f"{target.triple} {cpu} {features} LLVM {version}")
+        made_by = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+        _machine = Machine(target, f"{target.triple} {cpu} {features} LLVM {version} {made_by}")
     return _machine
 
 

@@ -1,0 +1,117 @@
+"""The disk cache of machine code: used again, never trusted blindly, never in the way."""
+
+from __future__ import annotations
+
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import scanlib
+import scanlib.tensor as T
+from scanlib import jit
+
+# A function with several kernels, most of them long: the gradient of a checkpointed loop over rows.
+PROGRAM = """
+import numpy as np, scanlib, scanlib.tensor as T
+x, w = T.dmatrix("x"), T.dvector("w")
+ys, _ = scanlib.scan(lambda r, h: T.tanh(h * w + r) + h[::-1], sequences=x, outputs_info=w, checkpoint=3)
+f = scanlib.function([x, w], scanlib.grad((ys**2).sum(), [x, w]))
+print([a.sum() for a in f(np.linspace(0, 1, 60).reshape(10, 6), np.ones(6))])
+"""
+
+# Code that has been loaded stays: an engine owns the one target machine that all engines share.
+ALIVE: list[dict[str, jit.Module]] = []
+
+
+def forget_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is loaded in this process is looked for on disk again."""
+    ALIVE.append({})
+    monkeypatch.setattr(jit, "_loaded", ALIVE[-1])
+
+
+@pytest.fixture
+def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where this test's object files go; nothing is loaded yet."""
+    found = tmp_path / "cache"
+    monkeypatch.setenv("SCANLIB_CACHE", str(found))
+    forget_loaded(monkeypatch)
+    return found
+
+
+def doubled(value: float = 3.0) -> float:
+    """One small kernel, in a function of its own."""
+    x = T.dscalar("x")
+    return float(scanlib.function([x], T.exp(x) * 2)(value))
+
+
+def files(directory: Path) -> dict[str, int]:
+    """The object files and when each was written."""
+    return {p.name: p.stat().st_mtime_ns for p in directory.glob("*")}
+
+
+def test_another_process_compiles_nothing_again(directory: Path) -> None:
+    """The text of a graph's kernels is the same in each process, so all of them are found."""
+    made = []
+    for _ in range(3):
+        done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
+        made.append((done.stdout, files(directory)))
+    assert len(made[0][1]) > 0
+    assert made[1] == made[0] and made[2] == made[0]
+
+
+def test_the_directory_is_private(directory: Path) -> None:
+    doubled()
+    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
+    assert len(files(directory)) == 1
+
+
+@pytest.mark.parametrize("mode", [0o770, 0o707])
+def test_a_directory_others_may_write_to_is_not_used(directory: Path, mode: int) -> None:
+    directory.mkdir()
+    directory.chmod(mode)
+    assert doubled() == pytest.approx(2 * np.exp(3.0), rel=1e-15)
+    assert files(directory) == {}
+
+
+@pytest.mark.parametrize("content", [b"", b"short", bytes(100), None])
+def test_a_damaged_file_is_compiled_again(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None
+) -> None:
+    """`None`: one byte of the code has changed."""
+    doubled()
+    (path,) = directory.glob("*.o")
+    good = path.read_bytes()
+    path.write_bytes(good[:-1] + bytes([good[-1] ^ 1]) if content is None else content)
+    forget_loaded(monkeypatch)
+    assert doubled() == pytest.approx(2 * np.exp(3.0), rel=1e-15)
+    assert path.read_bytes() == good
+
+
+def test_off_keeps_nothing(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCANLIB_CACHE", "off")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(directory))
+    assert doubled() == pytest.approx(2 * np.exp(3.0), rel=1e-15)
+    assert not directory.exists()
+
+
+def test_a_directory_that_cannot_be_made_is_no_error(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory.write_text("a file is in the way")
+    monkeypatch.setenv("SCANLIB_CACHE", str(directory / "below"))
+    assert doubled() == pytest.approx(2 * np.exp(3.0), rel=1e-15)
+
+
+def test_code_made_in_another_way_is_not_found(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What says how the code is made is part of its name."""
+    doubled()
+    before = files(directory)
+    host = jit.machine()
+    monkeypatch.setattr(jit, "_machine", jit.Machine(host.target, host.description + " otherwise"))
+    forget_loaded(monkeypatch)
+    doubled()
+    assert len(files(directory)) == 2 and before.items() <= files(directory).items()
