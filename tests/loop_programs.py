@@ -66,6 +66,16 @@ def stopping() -> Variable:
     return scan(lambda h: (h * 2, until(T.gt(h, 2))), states=h0, n_steps=20)
 
 
+def stopping_late() -> Variable:
+    """Stops after all but seven of the steps."""
+    count = T.cast(n, "float64")
+    return scan(
+        lambda h, i: ([0.5 * h + 1, i + 1], until(T.ge(i, count - 8))),
+        states=[v0, T.constant(0.0)],
+        n_steps=n,
+    )[0]
+
+
 def both() -> list[Variable]:
     return scan(lambda a, h: [0.5 * h + a, T.exp(a)], x, states=[h0, None])
 
@@ -110,4 +120,4 @@ def random_walk() -> Variable:
 
 
 def cholesky(a: Variable) -> Variable:
-    return T.slinalg.cholesky(a @ a.T)
+    return T.slinalg.cholesky(a @ a.T + T.eye(a.shape[0]))

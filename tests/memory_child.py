@@ -7,51 +7,26 @@ import gc
 import json
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from loop_programs import (
-    U,
-    W,
-    arguments,
-    compiled,
-    deep_taps,
-    elman,
-    leaky,
-    m,
-    n,
-    nested,
-    readout,
-    scan,
-    two_taps,
-    v0,
-    w,
-)
+from loop_programs import WIDTH, arguments, c, compiled, m, n, scan, stopping_late, v0
+from loop_table import TABLE
 
 import scanlib
 import scanlib.tensor as T
 from scanlib import _core
 from scanlib.explain import explain
 from scanlib.graph import Variable
-from scanlib.scan_module import until
 
 K = 5  # rows that are read
 
 
 def constant_steps(**options: Any) -> Variable:
     return scan(lambda h: 0.5 * h + 1, states=v0, n_steps=n, **options)
-
-
-def stopped() -> Variable:
-    """Stops after all but seven of the steps."""
-    count = T.cast(n, "float64")
-    return scan(
-        lambda h, i: ([0.5 * h + 1, i + 1], until(T.ge(i, count - 8))),
-        states=[v0, T.constant(0.0)],
-        n_steps=n,
-    )[0]
 
 
 def three_taps() -> Variable:
@@ -71,19 +46,6 @@ def with_gradient(read: Callable[[Variable], Variable]) -> list[Variable]:
     return [rows, scanlib.grad(rows.sum(), v0)]
 
 
-PROGRAMS: dict[str, Callable[[], Any]] = {
-    "trace": leaky,
-    "last thousand": lambda: leaky()[-1000:],
-    "two taps": two_taps,
-    "rows": lambda: leaky(m, v0),
-    "every other row": lambda: leaky(m, v0)[::2],
-    "exp": lambda: scan(lambda a, h: T.exp(a) * h, m, states=v0)[-1],
-    "map": lambda: scan(lambda a: T.exp(a) * w, m),
-    "readout": lambda: readout()[1],
-    "gradient": lambda: scanlib.grad((elman() ** 2).sum(), [W, U]),
-    "inner sum": lambda: nested(lambda t: t.sum()),
-    "deep taps": lambda: deep_taps()[-2:],
-}
 READS: dict[str, Callable[[Variable], Variable]] = {
     "plain": lambda t: t[-K:],
     "strided": lambda t: t[-K::2],
@@ -91,12 +53,12 @@ READS: dict[str, Callable[[Variable], Variable]] = {
 }
 LOOPS: dict[str, Callable[[Callable[[Variable], Variable]], Any]] = {
     "steps": lambda read: read(constant_steps()),
-    "until": lambda read: read(stopped()),
+    "until": lambda read: read(stopping_late()),
     "taps": lambda read: read(three_taps()),
     "within": within,
     "gradient": with_gradient,
 }
-PROGRAMS |= {
+PROGRAMS: dict[str, Callable[[], Any]] = {name: program for name, (program, _) in TABLE.items()} | {
     f"{loop} {read}": lambda make=make, row=row: make(row)
     for loop, make in LOOPS.items()
     for read, row in READS.items()
@@ -109,11 +71,18 @@ def resident(line: str) -> int:
     return next(int(row.split()[1]) for row in status if row.startswith(line)) * 1024
 
 
-def measured(name: str, count: int, width: int) -> dict[str, int | None]:
+def width_for(inputs: list[Variable], count: int) -> int:
+    """Rows so wide that `count` of them take tens or hundreds of megabytes, but no wide matrix as a state."""
+    many = WIDTH if count < 10**5 and {m, c, v0} & {*inputs} else 1
+    return many * (2 if c in inputs else WIDTH)
+
+
+def measured(name: str, count: int, width: int | None) -> dict[str, int | None]:
     """Bytes of inputs, of the plan, of the call, and what the core and the process took more during it."""
     f, inputs = compiled(PROGRAMS[name]())
-    # Compiles; and what a call leaves for the next one is there when that is measured.
-    f(*arguments(inputs, 20, width))
+    width = width_for(inputs, count) if width is None else width
+    # Compiles for these lengths (all above 16 are one to it), and leaves no large blocks for the next call.
+    f(*arguments(inputs, 20, min(width, WIDTH)))
     values = arguments(inputs, count, width)
     planned = explain(f, *values).peak_bytes
     assert planned == explain(f, *[v.shape if v.ndim else v for v in values]).peak_bytes
@@ -139,10 +108,14 @@ def main() -> None:
         name, count, width = json.loads(line)
         child = os.fork()
         if child == 0:
+            failed = 1
             try:
                 print(json.dumps(measured(name, count, width)), flush=True)
+                failed = 0
+            except Exception:
+                traceback.print_exc()
             finally:
-                os._exit(0)
+                os._exit(failed)
         if os.waitpid(child, 0)[1]:
             print("null", flush=True)
 
