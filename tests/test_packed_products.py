@@ -191,10 +191,14 @@ def loop(step: Callable[..., Variable], **named: object) -> Variable:
     return trace
 
 
-def nested() -> Variable:
+def nested(
+    step: Callable[..., Variable], around: Callable[[Variable, Variable], Variable] = lambda a, inner: inner
+) -> Variable:
+    """Loops of three steps g ← step(g, h, w, u) in a loop."""
+
     def outer(a: Variable, h: Variable, w: Variable, u: Variable) -> Variable:
-        inner, _ = scanlib.scan(lambda g: T.tanh(g @ u + h @ u), outputs_info=a, non_sequences=[], n_steps=3)
-        return inner[-1]
+        inner, _ = scanlib.scan(lambda g: step(g, h, w, u), outputs_info=a, n_steps=3)
+        return around(a, inner[-1])
 
     return loop(outer)
 
@@ -204,6 +208,7 @@ def gates(a: Variable, h: Variable, w: Variable, u: Variable) -> Variable:
 
 
 # name: (the trace, the library calls)
+CONSTANT = np.linspace(-1, 1, 17 * 40).reshape(17, 40)
 LOOPS: dict[str, tuple[Callable[[], Variable], Sequence[str]]] = {
     "right operand": (lambda: loop(lambda a, h, w, u: T.tanh(a + h @ u)), ["matmul_packed 1", "pack"]),
     "left operand": (lambda: loop(lambda a, h, w, u: T.tanh(a + (u @ h.T).T)), ["matmul_packed 1", "pack"]),
@@ -233,7 +238,29 @@ LOOPS: dict[str, tuple[Callable[[], Variable], Sequence[str]]] = {
         lambda: loop(lambda a, h, w, u: T.tanh(a + h @ u))[-1:],
         ["matmul_packed 1", "pack"],
     ),
-    "in an inner loop": (nested, ["matmul_packed 1", "matmul_packed 1", "pack", "pack"]),
+    "in an inner loop": (
+        lambda: nested(lambda g, h, w, u: T.tanh(g @ u + h @ u)),
+        ["matmul_packed 1", "matmul_packed 1", "pack"],
+    ),
+    "a view in an inner loop": (
+        lambda: nested(lambda g, h, w, u: T.tanh(g @ u[::-1].T + h)),
+        ["matmul_packed 1", "pack"],
+    ),
+    "a constant in an inner loop": (
+        lambda: nested(lambda g, h, w, u: T.tanh(h + (g[:, :17] @ CONSTANT).mean(axis=1, keepdims=True))),
+        ["matmul_packed 1", "pack"],
+    ),
+    "in an inner loop of an arm": (
+        lambda: nested(
+            lambda g, h, w, u: T.tanh(g @ u + h), lambda a, inner: scanlib.ifelse(a.sum() > 0, inner, -a)
+        ),
+        ["matmul_packed 1", "pack"],
+    ),
+}
+# The same for all steps of an inner loop, but not for those of the loop around it.
+INNER = {
+    "made from weights": lambda: nested(lambda g, h, w, u: T.tanh(g @ (u * h.mean()) + h)),
+    "a state": lambda: nested(lambda g, h, w, u: T.tanh(g @ (h.T @ h))),
 }
 SIZES = [(5, 3, 20), (1, 1, 17), (0, 2, 20), (9, 40, 33), (70, 2, 64)]
 
@@ -252,9 +279,25 @@ def test_loops_pack_what_does_not_change(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", LOOPS)
+def test_matrices_are_packed_once_per_call(name: str) -> None:
+    """Before the outermost loop, not in it."""
+    graph = optimise(scanlib.function(INPUTS, LOOPS[name][0](), on_unused_input="ignore").program.graph)
+    plan = lower(graph, [(-1,) * v.ndim for v in graph.inputs], step_axes(graph)).plan
+    loops = [i for i in plan.instructions if isinstance(i, Loop)]
+    inside = flat([i for p in loops for part in (p.prologue, p.recurrence, p.epilogue) for i in part])
+    assert not [i for i in inside if isinstance(i, Library) and i.kernel == "pack"]
+
+
+@pytest.mark.parametrize("name", INNER)
+def test_inner_loops_pack_what_changes_around_them(name: str) -> None:
+    f = scanlib.function(INPUTS, INNER[name](), on_unused_input="ignore")
+    assert "pack" in kernels(f)
+
+
+@pytest.mark.parametrize("name", [*LOOPS, *INNER])
 def test_loops_with_packed_matrices(name: str) -> None:
     """Compiled against the interpreter, with gradients."""
-    trace = LOOPS[name][0]()
+    trace = LOOPS[name][0]() if name in LOOPS else INNER[name]()
     cost = (trace**2).sum()
     outputs = [trace, *scanlib.grad(cost, INPUTS, disconnected_inputs="ignore")]
     native, reference = (

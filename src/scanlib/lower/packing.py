@@ -1,4 +1,5 @@
-"""Packing: matrices that do not change during a loop are laid out for products once, before its first step.
+"""Packing: matrices that do not change during a loop are laid out for products once, before its first step, or before
+that of the outermost loop in which they stay the same.
 
 A packed matrix is a right operand.  For a fixed left operand the product is the transposed one, as strides have it:
 (a @ b).T = b.T @ a.T.  Products of one level with one left operand run as one library call.
@@ -6,6 +7,7 @@ A packed matrix is a right operand.  For a fixed left operand the product is the
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from .. import lowered
@@ -26,27 +28,49 @@ def packed_view(region: Region, node: Apply, k: int) -> View | None:
     from .region import itemsize
 
     v = node.inputs[k]
-    if region.step is None or v.dtype[0] != "f" or not _is_fixed(region, v):
+    if v.dtype[0] != "f":
+        return None
+    loops = list(_loops_around(region, v))
+    if not loops:
         return None
     view = region.memory(v)
     known = [view.offset, *view.shape, *view.strides]
-    if region.data_level(known) >= 0 or any(d != 1 for d in view.shape[:-2]):
+    home = None
+    for inside, loop in loops:
+        if any(r.data_level(known) >= 0 or f"b{view.buffer}" in r.buffer_levels for r in inside):
+            break
+        home = loop
+    if home is None or any(d != 1 for d in view.shape[:-2]):
         return None
     view = View(view.buffer, view.offset, view.shape[-2:], view.strides[-2:], view.dtype)
     if k == 0:
         view = transposed(view)
-    found = region.packed.get(view)
+    found = home.packed.get(view)
     if found is None:
         width = PACKED_PANEL_BYTES // itemsize(v.dtype)
         panels = lowered.floordiv(lowered.add(view.shape[1], width - 1), width)
-        found = region.packed[view] = _pack(region, view, (panels, view.shape[0], width), describe(v))
+        found = home.packed[view] = _pack(home, view, (panels, view.shape[0], width), describe(v))
     return found
 
 
-def _is_fixed(region: Region, v: Variable) -> bool:
-    while region.owns(v) and v.owner is not None and isinstance(v.owner.op.lower, (Affine, Reshape)):
-        v = v.owner.inputs[0]
-    return isinstance(v, Constant) or id(v) in region.fixed
+def _loops_around(region: Region, v: Variable) -> Iterator[tuple[list[Region], Region]]:
+    """The bodies of loops during which `v` stays the same, inner ones first, each with the regions one enters there."""
+    inside: list[Region] = []
+    at: Region | None = region
+    while at is not None:
+        inside.append(at)
+        while at.owns(v) and v.owner is not None and isinstance(v.owner.op.lower, (Affine, Reshape)):
+            v = v.owner.inputs[0]
+        if id(v) in at.fixed:
+            yield inside, at
+            v, inside = at.fixed[id(v)], []
+        elif isinstance(v, Constant):
+            if at.step is not None:
+                yield inside, at
+                inside = []
+        elif at.owns(v):
+            return
+        at = at.parent
 
 
 def _pack(region: Region, view: View, shape: tuple[Int, ...], name: str) -> View:

@@ -61,8 +61,9 @@ class Region:
         self.required: set[Expr] = set()
         self.memo: dict[tuple[object, ...], Expr] = {}
         self.nodes: set[int] = set()
-        # What the body of a loop reads that stays the same for all steps, and its matrices laid out for products.
-        self.fixed: set[int] = set()
+        # What the body of a loop reads that stays the same for all steps, as the region around knows it; and matrices
+        # laid out for products before the first step.
+        self.fixed: dict[int, Variable] = {}
         self.packed: dict[View, View] = {}
         self.nesting = 0
         # The slots with the number of independent lanes of its kernel, and with what a lane costs in a step.

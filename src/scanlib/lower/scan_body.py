@@ -156,7 +156,7 @@ class Body:
                 v, View(whole.buffer, offset, whole.shape[1:], whole.strides[1:], v.dtype), whole.shape[1:]
             )
         for v, given in zip(spec.non_sequence_inputs(), self.given.non_sequences):
-            region.fixed.add(id(v))
+            region.fixed[id(v)] = given
             if is_free(parent, given):
                 region.bind(v, (parent.element(given, ()),), ())
             else:
