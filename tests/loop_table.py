@@ -111,6 +111,8 @@ TABLE: dict[str, tuple[Callable[[], Any], list[Expected]]] = {
     "rows": (lambda: leaky(m, v0), [lanes(TRACE)]),
     "every other row": (lambda: leaky(m, v0)[::2], [lanes(TRACE)]),
     "mean of rows": (lambda: leaky(m, v0).mean(0), [lanes("0 last", LAST)]),
+    "variance of rows": (lambda: leaky(m, v0).var(0), [lanes("0 last", LAST, LAST, LAST)]),
+    "logsumexp of rows": (lambda: T.logsumexp(leaky(m, v0), 0), [lanes("0 last", LAST, LAST, LAST)]),
     "max of rows": (lambda: leaky(m, v0).max(0), [lanes("0 last", LAST)]),
     "deep taps of rows": (lambda: deep_taps()[-2:], [lanes("2 ring")]),
     "logistic map": (

@@ -23,8 +23,9 @@ from ..ops.reduction import sum as sum_row
 from ..ops.scan_op import spec_of
 from . import build
 from .loop import Fed, Feed, Loop, Mapped
+from .offsets import offset_of
 from .reads import difference, is_bounded
-from .reductions import over_time, sliced, with_variables
+from .reductions import Replacement, over_time, reductions_of, sliced, with_variables
 from .rewrite import everywhere, is_scan, readers, rewrite, rewrite_by_origin
 from .shapes import Shapes
 from .views import indexed
@@ -148,13 +149,16 @@ class _Finder:
         nodes = {id(r): r for group in self.table.values() for r in group if r is not None}
         found = []
         for node in nodes.values():
-            x = node.inputs[0] if node.inputs else None
-            if over_time(node) and x is not None and not is_scan(x.owner):
-                if all(over_time(r) for r in self.table[id(x)]):
-                    found.append(x)
+            if over_time(node):
+                offset = offset_of(node)
+                reduced = [node.inputs[0]] if offset is None else [node.inputs[0], offset.rows]
+                found += [x for x in reduced if not is_scan(x.owner) and self._only_reduced(x)]
             elif _row_operands(node) is not None and _smaller(node):
                 found.append(node.output)
         return found
+
+    def _only_reduced(self, v: Variable) -> bool:
+        return all(reductions_of(r, v, self.table) for r in self.table[id(v)])
 
     def _walk(self, result: Variable) -> tuple[set[int], list[_Leaf]]:
         """The nodes that work row by row and that only `result` needs, and what they read."""
@@ -211,7 +215,11 @@ class _Finder:
     def only_here(self, trace: Variable, nodes: set[int]) -> bool:
         return all(
             r is not None
-            and (id(r) in nodes or over_time(r) or is_bounded(r, trace) or bool(sliced(r, self.table)))
+            and (
+                id(r) in nodes
+                or bool(reductions_of(r, trace, self.table) or sliced(r, self.table))
+                or is_bounded(r, trace)
+            )
             for r in self.table[id(trace)]
         )
 
@@ -259,7 +267,7 @@ def _earlier(loop: Loop, leaf: _Leaf, value: Variable, shapes: Shapes) -> Variab
     return value
 
 
-def _into_loop(region: _Region, finder: _Finder) -> dict[int, Variable]:
+def _into_loop(region: _Region, finder: _Finder) -> dict[int, Replacement]:
     """New variables, by the id of the old ones: the outputs of the scan, and the result of the region."""
     loop = Loop.open(region.scan)
     values = loop.results()
@@ -283,7 +291,7 @@ def _into_loop(region: _Region, finder: _Finder) -> dict[int, Variable]:
     outputs = loop.close()
     new = outputs[-1].owner
     assert new is not None
-    replaced = {id(old): v for old, v in zip(region.scan.outputs, outputs)}
+    replaced: dict[int, Replacement] = {id(old): v for old, v in zip(region.scan.outputs, outputs)}
     made = new.outputs[len(loop.states) + len(loop.mapped) - 1]
     replaced[id(region.result)] = made if region.window is None else region.window.of(made)
     return replaced

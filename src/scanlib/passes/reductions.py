@@ -1,6 +1,6 @@
 """Reductions over time: sum, prod, max, min, all, any of a trace that nothing else reads become a state.
 
-argmax and argmin become two, the best row so far and the step of it.
+argmax and argmin become two, the best row so far and the step of it; so do variances and the like (offsets.py).
 
 So do those of a slice of it: what is outside the slice counts as nothing.  The last row of a cumsum or cumprod over
 time is such a sum or product.
@@ -11,7 +11,7 @@ the last bits.  Axes other than time are reduced after the loop, so that the loo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..graph import Apply, Constant, FunctionGraph, TensorType, Variable
@@ -22,11 +22,14 @@ from ..ops.indexing import subtensor
 from ..ops.scan_op import spec_of
 from . import build
 from .loop import Fed, Loop
+from .offsets import about_row, offset_of, states_of, sums_of
 from .reads import at_least, is_bounded, last_row
 from .rewrite import everywhere, is_scan, readers, rewrite, rewrite_by_origin
 from .shapes import Shapes
 from .windows import Window, counts, step_number, window_of
 
+# What stands for a variable; a function is given the node that it comes out of, of which the inputs are replaced.
+Replacement = Variable | Callable[[Apply], Variable]
 # How an element is better than the best so far.
 _PLACES = {"argmax": "gt", "argmin": "lt"}
 
@@ -59,19 +62,23 @@ def sliced(reader: Apply | None, table: dict[int, list[Apply | None]]) -> list[A
     if node is None or not is_scan(node) or (spec_of(node).until and not window.fixed()):
         return []
     read = table[id(reader.output)]
-    fits = all(over_time(r) and not _is_place(r) for r in read)
-    return [r for r in read if r is not None] if fits else []
+    found = [[] if _is_place(r) else reductions_of(r, reader.output, table) for r in read]
+    return [u for made in found for u in made] if all(found) else []
+
+
+def reductions_of(reader: Apply | None, v: Variable, table: dict[int, list[Apply | None]]) -> list[Apply]:
+    """The reductions over time of `v` that alone need `reader`, if a loop can do them."""
+    return [reader] if reader is not None and over_time(reader) else sums_of(reader, v, table)
 
 
 def _reductions(trace: Variable, table: dict[int, list[Apply | None]]) -> list[_Reduction]:
     """The reductions over time of a trace that is read, otherwise, only near its end."""
     found: dict[int, _Reduction] = {}
     for r in table[id(trace)]:
-        of_slice = sliced(r, table)
-        if r is not None and over_time(r):
-            found[id(r)] = _Reduction(r, trace, None)
-        elif of_slice:
-            found.update({id(u): _Reduction(u, trace, window_of(r)) for u in of_slice})
+        of_all, of_slice = reductions_of(r, trace, table), sliced(r, table)
+        if of_all or of_slice:
+            window = window_of(r) if of_slice else None
+            found.update({id(u): _Reduction(u, trace, window) for u in of_all or of_slice})
         elif not is_bounded(r, trace):
             return []
     return list(found.values())
@@ -101,7 +108,13 @@ def _accumulators(loop: Loop, asked: _Reduction) -> list[Fed]:
         if of is not None and of[0] is asked.trace:
             return []
         dims.append(d)
-    return _best_and_place(loop, asked, dims) if _is_place(asked.node) else [_accumulator(loop, asked, dims)]
+    if _is_place(asked.node):
+        return _best_and_place(loop, asked, dims)
+    offset = offset_of(asked.node)
+    if offset is None:
+        return [_accumulator(loop, asked, dims)]
+    label = loop.spec.labels[asked.trace.index]
+    return states_of(loop, offset, _value(loop, asked.trace), asked.window, dims, label)
 
 
 def _value(loop: Loop, trace: Variable) -> Variable:
@@ -151,20 +164,28 @@ def _accumulator(loop: Loop, asked: _Reduction, dims: Sequence[Variable]) -> Fed
     return Fed((-1,), (before,), initial, after, None, label, None)
 
 
-def _result(asked: _Reduction, state: Fed, trace: Variable, steps: Variable) -> Variable:
-    """What stands for the reduction, given the trace of its accumulator."""
+def _result(asked: _Reduction, states: list[Fed], traces: Sequence[Variable], steps: Variable) -> Replacement:
+    """What stands for the reduction, given the traces of its accumulators."""
     reduction = asked.node
     if _is_place(reduction):
-        return last_row(trace)
+        return last_row(traces[-1])
     extreme = reduction.op.name in ("max", "min")  # of nothing is an error
-    if (extreme and asked.window is None) or at_least(steps, build.integer(1)):
-        total = last_row(trace)
-    else:
-        total = last_row(history(state.initial, trace))
+    some = (extreme and asked.window is None) or at_least(steps, build.integer(1))
+    rows = [last_row(t if some else history(s.initial, t)) for s, t in zip(states, traces)]
+    window = asked.window
+    count = steps if window is None else Shapes().dim(window.of(traces[-1]), 0)
+    if extreme and window is not None:
+        axes, keepdims = reduction.params["axes"], reduction.params["keepdims"]
+        return reduction.op(unless_none(rows[-1], count), axes=axes, keepdims=keepdims)
+    if offset_of(reduction) is None:
+        return _over_rest(reduction, rows[-1])
+    followed, total = rows[-2:]
+    return lambda node: _over_rest(node, about_row(node, followed, total, count))
+
+
+def _over_rest(reduction: Apply, total: Variable) -> Variable:
+    """The reduction over the axes other than time."""
     axes, keepdims = reduction.params["axes"], reduction.params["keepdims"]
-    if extreme and asked.window is not None:
-        count = Shapes().dim(asked.window.of(trace), 0)
-        return reduction.op(unless_none(total, count), axes=axes, keepdims=keepdims)
     rest = tuple(a - 1 for a in axes if a != 0)
     if rest:
         total = reduction.op(total, axes=rest, keepdims=keepdims)
@@ -207,33 +228,35 @@ def _reduce(graph: FunctionGraph) -> FunctionGraph:
     return graph
 
 
-def _with_accumulators(node: Apply, reductions: list[_Reduction]) -> dict[int, Variable]:
-    """New variables, by the id of the old ones: the reductions, and the outputs of the scan."""
+def _with_accumulators(node: Apply, reductions: list[_Reduction]) -> dict[int, Replacement]:
+    """What replaces variables, by the id of the old ones: the reductions, and the outputs of the scan."""
     loop = Loop.open(node)
     found = [(reduction, _accumulators(loop, reduction)) for reduction in reductions]
     made = [(reduction, states) for reduction, states in found if states]
     if not made:
         return {}
-    position = len(loop.states) - 1
+    position = len(loop.states)
     loop.states += [state for _, states in made for state in states]
     outputs = loop.close()
     new = outputs[-1].owner
     assert new is not None
-    replaced = {id(old): v for old, v in zip(node.outputs, outputs)}
+    steps = outputs[-1] if loop.spec.until else loop.steps
+    replaced: dict[int, Replacement] = {id(old): v for old, v in zip(node.outputs, outputs)}
     for reduction, states in made:
+        traces = new.outputs[position : position + len(states)]
+        replaced[id(reduction.node.output)] = _result(reduction, states, traces, steps)
         position += len(states)
-        result = _result(reduction, states[-1], new.outputs[position], loop.steps)
-        replaced[id(reduction.node.output)] = result
     return replaced
 
 
-def with_variables(graph: FunctionGraph, replacement: dict[int, Variable]) -> FunctionGraph:
+def with_variables(graph: FunctionGraph, replacement: Mapping[int, Replacement]) -> FunctionGraph:
     """The graph with variables replaced wherever they stand."""
 
     def rule(node: Apply, origin: Apply) -> Sequence[Variable] | None:
         if not any(id(v) in replacement for v in origin.outputs):
             return None
-        return [replacement.get(id(old), v) for old, v in zip(origin.outputs, node.outputs)]
+        found = [replacement.get(id(old), v) for old, v in zip(origin.outputs, node.outputs)]
+        return [v if isinstance(v, Variable) else v(node) for v in found]
 
     return rewrite_by_origin(graph, rule)
 

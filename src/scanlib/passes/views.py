@@ -18,6 +18,7 @@ from ..ops.scan_op import operands_of
 from . import build
 from .compose import Entry, compose
 from .reads import difference, is_bounded, renumbered
+from .reductions import over_time
 from .rewrite import everywhere, is_scan, readers, rewrite, rewrite_by_origin
 from .shapes import Shapes
 
@@ -240,6 +241,7 @@ class _Lift:
         self.table = readers(graph)
         self.shapes = Shapes()
         self.from_scans: set[int] = set()
+        self.not_whole: dict[int, bool] = {}
 
     def rule(self, node: Apply, origin: Apply) -> Made | None:
         if is_scan(node) or any(id(v) in self.from_scans for v in origin.inputs):
@@ -258,11 +260,22 @@ class _Lift:
         return self._product(node, inner) if inner.op is contract and inner.output.ndim == 2 else None
 
     def _alone(self, computed: Variable) -> bool:
-        """Whether `computed` is read by one subtensor, or by several small ones, only."""
-        read = self.table[id(computed)]
-        if any(r is None or r.op is not subtensor for r in read):
-            return False
-        return len(read) == 1 or all(is_bounded(r, computed) for r in read)
+        """Whether `computed` is read by one subtensor, or by several small ones and what a loop can do, only."""
+        return len(self.table[id(computed)]) == 1 or self._not_whole(computed)
+
+    def _not_whole(self, v: Variable) -> bool:
+        """Whether all that is read of `v`, or of what is computed from it, is a few last rows, or reduced."""
+        if id(v) not in self.not_whole:
+            self.not_whole[id(v)] = all(
+                r is not None
+                and (
+                    is_bounded(r, v)
+                    or over_time(r)
+                    or (isinstance(r.op.lower, Pointwise) and self._not_whole(r.output))
+                )
+                for r in self.table[id(v)]
+            )
+        return self.not_whole[id(v)]
 
     def _pointwise(self, node: Apply, inner: Apply) -> Made | None:
         index = node.params["index"]
