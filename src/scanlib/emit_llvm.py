@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from functools import reduce
 
 from . import lowered
-from .emit_values import MATH, ValueEmitter
+from .emit_values import MATH, Lines, ValueEmitter, flat
 from .errors import InternalError
 from .llvm_metadata import COMMON, ONE, VECTORISE
 from .llvm_types import literal, llvm_type, memory_type, placeholders, short, template
@@ -118,10 +118,10 @@ class KernelEmitter(ValueEmitter):
         """A part that adds up in registers of its own, whose lanes are then added to the loop's, if there are any."""
         some, none = self.fresh("some"), self.fresh("none")
         go = self.value(f"icmp slt i64 {position}, {end}")
+        head = self.head()
         self.line(f"br i1 {go}, label %{some}, label %{none}")
         self.start_block(some)
-        self.scopes.append({})
-        with self.in_lanes(v.index, width) as base:
+        with self.scope(head), self.in_lanes(v.index, width) as base:
             self.assign(Assign(tuple(t.partial for t in v.totals), tuple(t.neutral for t in v.totals)))
             self.forget(writes(v.body))
             self.counted(base, position, end, width, v.body)
@@ -129,10 +129,10 @@ class KernelEmitter(ValueEmitter):
         for t, lanes in zip(v.totals, sums):
             own = lowered.register(t.register, t.dtype)
             text = template(lowered.expr(t.combine, (own, own), t.dtype))
-            total = self.value(text.format(self.emit(own), lanes, **placeholders(t.dtype, 1)))
+            with self.scope(self.head()):
+                total = self.value(text.format(self.emit(own), lanes, **placeholders(t.dtype, 1)))
             self.line(f"store {llvm_type(t.dtype)} {total}, ptr {self.registers[t.register]}, align 8")
             self.forget({f"r{t.register}"})
-        self.scopes.pop()
         self.line(f"br label %{none}")
         self.start_block(none)
 
@@ -163,12 +163,12 @@ class KernelEmitter(ValueEmitter):
         self.rare = before
 
     def loop(self, s: For) -> None:
-        conditions = [] if self.versioned or s.index[0] == "t" else length_choices(s)
+        conditions = {} if self.versioned or s.index[0] == "t" else length_choices(s)
         if conditions:
             self.versions(s, conditions)
             return
         if s.index[0] == "i" and s.start == 0 and s.stop == 1:
-            with self.knowing({lowered.index(s.index): lowered.constant(0, "int64")}):
+            with self.knowing({lowered.index(s.index): lowered.constant(0, "int64")}, self.head()):
                 self.statements(s.body)
             return
         vectors = vector_loop(s, self.known) if self.lane is None else None
@@ -182,28 +182,29 @@ class KernelEmitter(ValueEmitter):
         self.forget({s.index})
 
     @contextmanager
-    def knowing(self, known: Mapping[Expr, Expr]) -> Iterator[None]:
+    def knowing(self, known: Mapping[Expr, Expr], head: Lines) -> Iterator[None]:
         """Inside, these expressions are constants."""
         before, self.known = self.known, {**self.known, **known}
-        self.scopes.append({e: literal(c.value, c.dtype) for e, c in known.items()})
-        yield
-        self.scopes.pop()
+        with self.scope(head, {e: literal(c.value, c.dtype) for e, c in known.items()}):
+            yield
         self.known = before
 
-    def versions(self, s: For, conditions: Sequence[Expr]) -> None:
-        """The loop for lengths that may broadcast and, where none of them is 1, with addresses that LLVM sees through.
+    def versions(self, s: For, conditions: Mapping[Expr, bool]) -> None:
+        """The loop for any lengths and, where all of them are as usual, with addresses that LLVM sees through.
 
-        A length that is not known before the call is hardly ever 1, but a load whose index depends on that is
-        no load of a vector.
+        `conditions` tells how each of them is unusually.  A length that is not known before the call is hardly ever
+        1 or 0, but a load whose index depends on that is no load of a vector.
         """
-        decided = dict.fromkeys(conditions, lowered.constant(False, "bool"))
-        any_is_one = reduce(lambda a, b: lowered.logical("logical_or", a, b), conditions)
+        decided = {c: lowered.constant(not unusual, "bool") for c, unusual in conditions.items()}
+        signs = [c if unusual else lowered.negation(c) for c, unusual in conditions.items()]
+        any_unusual = reduce(lambda a, b: lowered.logical("logical_or", a, b), signs)
         labels = [self.fresh(name) for name in ("broadcast", "plain", "join")]
-        self.line(f"br i1 {self.emit(any_is_one)}, label %{labels[0]}, label %{labels[1]}")
+        unusual, head = self.emit(any_unusual), self.head()
+        self.line(f"br i1 {unusual}, label %{labels[0]}, label %{labels[1]}")
         self.versioned = True
         for label, known in zip(labels, ({}, decided)):
             self.start_block(label)
-            with self.knowing(known), self.seldom(not known):
+            with self.knowing(known, head), self.seldom(not known):
                 self.loop(s)
             self.line(f"br label %{labels[2]}")
         self.versioned = False
@@ -221,7 +222,7 @@ class KernelEmitter(ValueEmitter):
         """for variable = start; variable < stop; variable += step; LLVM is asked for vectors if `vectorise` says so."""
         label = self.fresh("loop")
         i = f"{variable.value}.{label}"
-        before = self.block
+        before, head = self.block, self.head()
         self.line(f"br label %{label}")
         self.start_block(label)
         position = len(self.lines)
@@ -233,9 +234,8 @@ class KernelEmitter(ValueEmitter):
         if is_step:
             self.steps.append(i)
             self.step_exits.append(f"{label}.end")
-        self.scopes.append({variable: f"%{i}"})
-        self.statements(body)
-        self.scopes.pop()
+        with self.scope(head, {variable: f"%{i}"}):
+            self.statements(body)
         if is_step:
             self.steps.pop()
             self.step_exits.pop()
@@ -262,12 +262,12 @@ class KernelEmitter(ValueEmitter):
         condition = self.emit(s.condition)
         names = writes(s.then) | writes(s.otherwise)
         then, otherwise, join = self.fresh("then"), self.fresh("else"), self.fresh("join")
+        head = self.head()
         self.line(f"br i1 {condition}, label %{then}, label %{otherwise}")
         for label, body in ((then, s.then), (otherwise, s.otherwise)):
             self.start_block(label)
-            self.scopes.append({})
-            self.statements(body)
-            self.scopes.pop()
+            with self.scope(head):
+                self.statements(body)
             self.line(f"br label %{join}")
         self.start_block(join)
         self.forget(names)
@@ -311,7 +311,7 @@ class KernelEmitter(ValueEmitter):
             f"define i64 @{self.kernel.name}(ptr noalias readonly %buffers, ptr noalias %dims, i64 %start, i64 %stop, "
             "i64 %lane_start, i64 %lane_stop) #0 {"
         )
-        return "\n".join([head, "entry:", *self.entry, "  br label %body", "body:", *self.lines, "}"])
+        return "\n".join([head, "entry:", *self.entry, "  br label %body", "body:", *flat(self.lines), "}"])
 
 
 PRODUCT = """

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TypeAlias
 
 from . import lowered
 from .errors import InternalError
@@ -14,6 +16,18 @@ from .statements import coefficient, may_trap, writes
 from .vector_math import shared_symbol, worth_sharing
 
 MATH = re.compile(r"@scanlib\.(\w+)\.(\w+)\(")
+# What may be computed earlier than it is needed: arithmetic on lengths and positions, which cannot fail.
+_EARLY = frozenset({"index_add", "index_sub", "index_mul", "minimum", "maximum"})
+# Lines of text, and places where lines come in later.
+Lines: TypeAlias = list["str | Lines"]
+
+
+def flat(lines: Lines) -> Iterable[str]:
+    for line in lines:
+        if isinstance(line, str):
+            yield line
+        else:
+            yield from flat(line)
 
 
 def _outside(called: re.Match[str]) -> str:
@@ -26,7 +40,9 @@ class ValueEmitter:
     """Prints the values of one kernel.
 
     Invariant: `scopes` holds, innermost last, the values computed so far that dominate the current
-    position; a value is dropped as soon as something it reads from may have changed.
+    position; a value is dropped as soon as something it reads from may have changed.  `heads` has the place before
+    each scope, where arithmetic goes that does not depend on what is in it: once per kernel or loop, not once per
+    iteration and loop, for LLVM to find that out takes it long.
 
     Inside Lanes, what depends on the lane is a vector of `width` lanes, the first of which is `base`.
     """
@@ -37,9 +53,10 @@ class ValueEmitter:
         self.kernel = kernel
         self.dtypes = dtypes
         self.step_slots = step_slots
-        self.lines: list[str] = []
+        self.lines: Lines = []
         self.entry: list[str] = []
         self.scopes: list[dict[Expr, str]] = [{}]
+        self.heads: list[Lines] = [[]]
         self.counter = 0
         self.block = "body"
         self.pointers: dict[int, str] = {}
@@ -78,6 +95,21 @@ class ValueEmitter:
         self.block = label
 
     # -- what is known ---------------------------------------------------------------------------------
+
+    def head(self) -> Lines:
+        """A place for lines that come here later; the current block must go on to the scope that has it."""
+        made: Lines = []
+        self.lines.append(made)
+        return made
+
+    @contextmanager
+    def scope(self, head: Lines, known: Mapping[Expr, str] | None = None) -> Iterator[None]:
+        """Values computed inside are known there only, and so are those given."""
+        self.scopes.append(dict(known or {}))
+        self.heads.append(head)
+        yield
+        self.scopes.pop()
+        self.heads.pop()
 
     def lookup(self, e: Expr) -> str | None:
         for scope in reversed(self.scopes):
@@ -146,11 +178,29 @@ class ValueEmitter:
                 stack.append((x, True))
                 stack.extend((a, False) for a in reversed(x.args))
                 continue
-            self.scopes[-1][x] = self.compute(x)
+            self.place(x)
         result = self.lookup(e)
         if result is None:
             raise InternalError(f"{self.kernel.name}: value of {e.op} was lost while it was computed")
         return result
+
+    def place(self, e: Expr) -> None:
+        """Computes `e`, in the outermost scope where it can be: its operands are known, or it is no `_EARLY` one."""
+        here = level = len(self.scopes) - 1
+        if e.op in ("const", "bound") or (e.op == "dim" and f"d{e.value}" not in self.written):
+            level = 0
+        elif e.op in _EARLY and e.dtype == "int64" and self.lanes_of(e) == 1:
+            level = max(self.level(a) for a in e.args)
+        if level == here:
+            self.scopes[level][e] = self.compute(e)
+            return
+        lines, self.lines = self.lines, self.heads[level + 1]
+        self.scopes[level][e] = self.compute(e)
+        self.lines = lines
+
+    def level(self, e: Expr) -> int:
+        """The scope in which `e` is known."""
+        return next(i for i in reversed(range(len(self.scopes))) if e in self.scopes[i])
 
     def lanes_of(self, e: Expr) -> int:
         """How many lanes the value of `e` has here."""
@@ -268,13 +318,13 @@ class ValueEmitter:
             yes, no = self.emit(e.args[1]), self.emit(e.args[2])
             return self.value(f"select i1 {condition}, {t} {yes}, {t} {no}")
         labels = [self.fresh("then"), self.fresh("else"), self.fresh("join")]
+        head = self.head()
         self.line(f"br i1 {condition}, label %{labels[0]}, label %{labels[1]}")
         arms = []
         for label, arm in zip(labels, e.args[1:]):
             self.start_block(label)
-            self.scopes.append({})
-            value = self.emit(arm)
-            self.scopes.pop()
+            with self.scope(head):
+                value = self.emit(arm)
             arms.append(f"[ {value}, %{self.block} ]")
             self.line(f"br label %{labels[2]}")
         self.start_block(labels[2])

@@ -97,9 +97,9 @@ def as_expr(value: Int) -> Expr:
     return value if isinstance(value, Expr) else constant(value, "int64")
 
 
-def fold(value: Expr) -> Int:
+def fold(value: Int) -> Int:
     """The int behind a constant integer expression, else the expression."""
-    return int(value.value) if value.op == "const" else value
+    return int(value.value) if isinstance(value, Expr) and value.op == "const" else value
 
 
 def dim(slot: int, minimum: int | None = 0) -> Expr:
@@ -363,6 +363,11 @@ def logical(op: str, a: Expr, b: Expr) -> Expr:
     return expr(op, (a, b), "bool")
 
 
+def negation(condition: Expr) -> Expr:
+    known = condition.op == "const"
+    return constant(not condition.value, "bool") if known else expr("logical_not", (condition,), "bool")
+
+
 def choose(condition: Expr, yes: Int, no: Int) -> Int:
     """`select` on Int."""
     return fold(select(condition, as_expr(yes), as_expr(no)))
@@ -380,12 +385,8 @@ def replace(e: Int, old: Expr, new: Int) -> Int:
         return e
     args = [replace(a, old, new) for a in e.args]
     if e.op in INDEX_RULES:
-        return INDEX_RULES[e.op](fold_int(args[0]), fold_int(args[1]))
+        return INDEX_RULES[e.op](fold(args[0]), fold(args[1]))
     return expr(e.op, tuple(as_expr(a) for a in args), e.dtype, e.value, e.minimum)
-
-
-def fold_int(value: Int) -> Int:
-    return value if isinstance(value, int) else fold(value)
 
 
 @dataclass(frozen=True)

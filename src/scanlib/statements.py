@@ -87,23 +87,29 @@ def expressions(statements: Iterable[Statement]) -> Iterable[Int]:
             yield s.condition
 
 
-def length_choices(loop: For) -> list[Expr]:
-    """The conditions "this length is 1", fixed while `loop` runs, that choose an index along its innermost axis."""
+def length_choices(loop: For) -> dict[Expr, bool]:
+    """Conditions on lengths that choose what is read along the innermost axis of `loop`, and how they hardly ever are.
+
+    That is "this length is 1", where the index depends on it, and the one under which a constant stands for an element.
+    """
     changed, one = writes(loop.body), lowered.constant(1, "int64")
     inner = {lowered.index(name) for name in _innermost(loop)}
-    found: dict[Expr, None] = {}
+    found: dict[Expr, bool] = {}
     varies: dict[Expr, bool] = {}
     # Made of sizes alone, so that it may be computed before the loop.
     sizes: dict[Expr, bool] = {}
     for e in below(expressions(loop.body)):
         varies[e] = e in inner or any(varies[a] for a in e.args)
         sizes[e] = e.op not in ("index", "load", "reg", "guard") and all(sizes[a] for a in e.args)
-        if e.op == "select" and e.dtype == "int64" and varies[e.args[2]]:
-            condition = e.args[0]
-            is_one = condition.op == "eq" and condition.args[1] is one
-            if is_one and sizes[condition] and changed.isdisjoint(condition.reads):
-                found[condition] = None
-    return list(found)
+        if e.op != "select" or not sizes[e.args[0]] or not changed.isdisjoint(e.args[0].reads):
+            continue
+        condition, yes, no = e.args
+        if e.dtype == "int64":
+            if varies[no] and condition.op == "eq" and condition.args[1] is one:
+                found[condition] = True
+        elif "const" in (yes.op, no.op) and (varies[yes] or varies[no]):
+            found[condition] = yes.op == "const"
+    return found
 
 
 def _innermost(loop: For) -> list[str]:

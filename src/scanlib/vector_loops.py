@@ -115,6 +115,8 @@ class Rebuild:
             return lowered.as_expr(lowered.INDEX_RULES[e.op](lowered.fold(args[0]), lowered.fold(args[1])))
         if e.op == "select":
             return lowered.select(*args)
+        if e.op == "logical_not":
+            return lowered.negation(args[0])
         return lowered.expr(e.op, tuple(args), e.dtype, e.value, e.minimum)
 
 

@@ -13,6 +13,7 @@ from ..lengths import base_axes, multiple
 from ..lowered import Expr, Int, Kernel
 from ..plan import Branch, Call, Input, Instruction, Library, Loop, Plan, Release
 from ..statements import expressions, writes
+from .fuse import fused
 from .program import CheckRecord, Program, row_major
 from .region import Region
 from .report import ScanReport
@@ -64,9 +65,8 @@ def lower(
     plan = Plan(
         tuple(program.buffers), tuple(program.initial_dims), tuple(inputs), tuple(outputs), instructions
     )
-    return Lowered(
-        plan, tuple(program.kernels), dict(program.step_slots), tuple(program.checks), tuple(program.reports)
-    )
+    kernels = tuple(Kernel(k.name, fused(k.body)) for k in program.kernels)
+    return Lowered(plan, kernels, dict(program.step_slots), tuple(program.checks), tuple(program.reports))
 
 
 def _shapes(

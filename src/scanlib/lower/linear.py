@@ -111,7 +111,7 @@ class _Substitution:
         if e not in self.known:
             args = [self(a) for a in e.args]
             if e.op in lowered.INDEX_RULES:
-                a, b = (lowered.fold_int(v) for v in args)
+                a, b = (lowered.fold(v) for v in args)
                 self.known[e] = lowered.INDEX_RULES[e.op](a, b)
             else:
                 operands = tuple(lowered.as_expr(a) for a in args)

@@ -35,7 +35,7 @@ def _history_element(ctx: Lowering, index: tuple[Int, ...]) -> Expr:
     first, t = ctx.shape(0)[0], index[0]
     early = lowered.compare("lt", t, first)
     old = _read(ctx, 0, index, early)
-    new = _read(ctx, 1, (lowered.sub(t, first), *index[1:]), _not(early))
+    new = _read(ctx, 1, (lowered.sub(t, first), *index[1:]), lowered.negation(early))
     return lowered.select(early, old, new)
 
 
@@ -45,12 +45,6 @@ def _read(ctx: Lowering, i: int, index: tuple[Int, ...], holds: Expr) -> Expr:
     if (holds.op == "const" and not holds.value) or 0 in [d for d in ctx.shape(i) if isinstance(d, int)]:
         return nothing
     return masked(ctx.element(i, index), holds)
-
-
-def _not(condition: Expr) -> Expr:
-    if condition.op == "const":
-        return lowered.constant(not condition.value, "bool")
-    return lowered.expr("logical_not", (condition,), "bool")
 
 
 def _history_gradient(node: Apply, cotangents: Cotangents) -> Cotangents:

@@ -175,8 +175,7 @@ def masked(value: Expr, condition: Expr, memo: dict[int, Expr] | None = None) ->
     if value.op == "load":
         args = (lowered.select(condition, args[0], lowered.constant(0, "int64")),)
     elif value.op == "guard":
-        free = lowered.expr("logical_not", (condition,), "bool")
-        args = (args[0], lowered.logical("logical_or", free, args[1]), *args[2:])
+        args = (args[0], lowered.logical("logical_or", lowered.negation(condition), args[1]), *args[2:])
     same = all(a is b for a, b in zip(args, value.args, strict=True))
     made = value if same else lowered.expr(value.op, args, value.dtype, value.value, value.minimum)
     memo[id(value)] = made

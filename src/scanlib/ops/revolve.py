@@ -136,7 +136,7 @@ def _plan_statements(ctx: Lowering) -> list[Statement]:
     reach, set_reach, clear_reach = ctx.accumulator("float64", lowered.constant(1.0, "float64"))
     room = lowered.sub(budget, state_bytes)
     single = lowered.compare("le", lowered.mul(steps, step_bytes), room)
-    missing = lowered.expr("logical_not", (found,), "bool")
+    missing = lowered.negation(found)
 
     def attempt(repeats: Int, parts: Int) -> list[Statement]:
         share = lowered.floordiv(budget, lowered.mul(step_bytes, parts))
