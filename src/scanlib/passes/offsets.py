@@ -59,10 +59,12 @@ def sums_of(reader: Apply | None, rows: Variable, table: dict[int, list[Apply | 
     """The sums that alone need `reader`, a difference of `rows` and another row."""
     if reader is None or reader.op is not ew.sub:
         return []
-    found = [u for r in table[id(reader.output)] if r is not None for u in table[id(r.output)]]
-    through = [r for r in table[id(reader.output)] if r is None or r.op not in (ew.mul, ew.exp)]
+    through = table[id(reader.output)]
+    if any(r is None or r.op not in (ew.mul, ew.exp) for r in through):
+        return []
+    found = [u for r in through if r is not None for u in table[id(r.output)]]
     offsets = [offset_of(u) for u in found]
-    if through or any(o is None or o.rows is not rows for o in offsets):
+    if any(o is None or o.rows is not rows for o in offsets):
         return []
     return [u for u in found if u is not None]
 

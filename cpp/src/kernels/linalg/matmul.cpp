@@ -7,6 +7,7 @@
 
 #include "kernels/linalg/batch.hpp"
 #include "kernels/linalg/matrix.hpp"
+#include "kernels/linalg/panels.hpp"
 
 namespace scanlib {
 namespace SCANLIB_ISA {
@@ -144,9 +145,9 @@ template <class T, int Order>
 using ConstStrided =
     Eigen::Map<const Eigen::Matrix<T, Eigen::Dynamic, Eigen::Dynamic, Order>, 0, Eigen::OuterStride<>>;
 template <class T>
-using Vector = Eigen::Map<Eigen::Matrix<T, Eigen::Dynamic, 1>>;
+using Column = Eigen::Map<Eigen::Matrix<T, Eigen::Dynamic, 1>>;
 template <class T>
-using ConstVector = Eigen::Map<const Eigen::Matrix<T, Eigen::Dynamic, 1>>;
+using ConstColumn = Eigen::Map<const Eigen::Matrix<T, Eigen::Dynamic, 1>>;
 
 // Eigen reads an outer stride of 0 as "the default", so a broadcast axis longer than 1 does not qualify.
 template <class T>
@@ -196,8 +197,8 @@ bool gemv(const View<T>& a, const T* x, std::int64_t x_stride, T* out, std::int6
     if (target == nullptr) return false;
     for (std::int64_t i = 0; accumulate && i < a.rows; ++i) target[i] = out[i * out_stride];
   }
-  Vector<T> y(target, a.rows);
-  const ConstVector<T> v(x, a.cols);
+  Column<T> y(target, a.rows);
+  const ConstColumn<T> v(x, a.cols);
   if (!accumulate) y.setZero();
   if (is_col_major(a)) {
     y.noalias() += col_major(a) * v;
@@ -268,13 +269,27 @@ bool product(const View<T>& a, const View<T>& b, const View<T>& out, bool accumu
 
 // --- threads ----------------------------------------------------------------------------------------------------
 
-// Cuts the longer side of out, so that less is packed or read by more than one thread.  Parts are whole cache lines
-// of a row, and rows in eights: multiples of what Eigen computes at once.
+// Sums of products whose elements must not depend on how they are shared out, as Eigen's may: what
+// `multiply_panels` is as fast for, which is large weight gradients.
+template <class T>
+bool in_panels(const View<T>& a, const View<T>& b, const View<T>& out, bool accumulate) {
+  constexpr std::int64_t fewest_rows = 32;
+  constexpr std::int64_t fewest_inner = 32;
+  const bool large = out.rows >= fewest_rows && out.cols >= panel_width<T> && a.cols >= fewest_inner;
+  return accumulate && large && a.row_stride == 1 && b.col_stride == 1 && out.col_stride == 1;
+}
+
+// Cuts the longer side of out, so that less is packed or read by more than one thread; panels only where there are
+// too few of them.  Parts are whole cache lines of a row, or panels, and rows in eights: multiples of what is
+// computed at once.
 template <class T>
 bool split_product(const View<T>& a, const View<T>& b, const View<T>& out, bool accumulate, int threads) {
   constexpr std::int64_t line = 64 / sizeof(T);
-  const bool by_rows = out.rows >= out.cols;
-  const Split split = split_items(by_rows ? out.rows : out.cols, by_rows && out.cols > 1 ? 8 : line, threads);
+  bool panels = false;
+  if constexpr (std::is_floating_point_v<T>) panels = in_panels(a, b, out, accumulate);
+  const std::int64_t cols = panels ? panel_width<T> : line;
+  const bool by_rows = panels ? out.cols < 2 * threads * cols : out.rows >= out.cols;
+  const Split split = split_items(by_rows ? out.rows : out.cols, by_rows && out.cols > 1 ? 8 : cols, threads);
   std::atomic<bool> good{true};
   run_split(split, [&](int, std::int64_t first, std::int64_t last) {
     View<T> left = a;
@@ -289,6 +304,9 @@ bool split_product(const View<T>& a, const View<T>& b, const View<T>& out, bool 
       right.data += first * right.col_stride;
       to.data += first * to.col_stride;
     }
+    if constexpr (std::is_floating_point_v<T>) {
+      if (panels) return multiply_panels(left, right, to, accumulate);
+    }
     if (!product(left, right, to, accumulate)) good.store(false, std::memory_order_relaxed);
   });
   return good.load(std::memory_order_relaxed);
@@ -299,7 +317,7 @@ bool threaded_product(const View<T>& a, const View<T>& b, const View<T>& out, bo
   if constexpr (std::is_floating_point_v<T>) {
     const std::int64_t part = out.rows == 1 || out.cols == 1 ? part_of_vector : part_of_matrix;
     const int threads = threads_for(out.rows * out.cols * a.cols, part / std::int64_t{sizeof(T)});
-    if (threads > 1) return split_product(a, b, out, accumulate, threads);
+    if (threads > 1 || in_panels(a, b, out, accumulate)) return split_product(a, b, out, accumulate, threads);
   }
   return product(a, b, out, accumulate);
 }
@@ -351,6 +369,34 @@ bool shares_items(const Tensor& tensor) {
   return false;
 }
 
+// A sum of products over a batch whose items lie in different orders, as where one operand runs backwards: panel by
+// panel through all items, so that the sums stay in the cache.  False if it is none, or too small for that.
+template <class T>
+bool sum_in_panels(const Tensor* operands, std::int64_t batch, bool accumulate) {
+  const View<T> out = matrix_of<T>(operands[2], 0);
+  const View<T> first_left = matrix_of<T>(operands[0], 0);
+  if (!is_broadcast(operands[2]) || !in_panels(first_left, matrix_of<T>(operands[1], 0), out, accumulate))
+    return false;
+  const std::int64_t work = batch * out.rows * out.cols * first_left.cols;
+  const int threads = threads_for(work, part_of_matrix / std::int64_t{sizeof(T)});
+  run_split(split_items(out.cols, panel_width<T>, threads), [&](int, std::int64_t first, std::int64_t last) {
+    const int core[] = {2, 2, 2};
+    for (std::int64_t col = first; col < last; col += panel_width<T>) {
+      const std::int64_t cols = std::min<std::int64_t>(panel_width<T>, last - col);
+      for_items(operands, 3, core, 0, batch, [&](const std::int64_t* offsets) {
+        View<T> right = matrix_of<T>(operands[1], offsets[1]);
+        View<T> to = matrix_of<T>(operands[2], offsets[2]);
+        right.data += col * right.col_stride;
+        to.data += col;
+        right.cols = to.cols = cols;
+        multiply_panels(matrix_of<T>(operands[0], offsets[0]), right, to, true);
+        return true;
+      });
+    }
+  });
+  return true;
+}
+
 // Products of a batch that are no single product: one by one, the batch split over threads, or each by itself when
 // the batch is shorter than the threads.
 template <class T>
@@ -358,6 +404,9 @@ Status run_batch(const Tensor* operands, bool accumulate) {
   const Tensor& out = operands[2];
   std::int64_t batch = 1;
   for (int i = 0; i < out.ndim - 2; ++i) batch *= out.dims[i];
+  if constexpr (std::is_floating_point_v<T>) {
+    if (sum_in_panels<T>(operands, batch, accumulate)) return Status::ok;
+  }
   const std::int64_t work = batch * dim_back(out, 0) * dim_back(out, 1) * dim_back(operands[0], 0);
   const int threads = shares_items(out) ? 1 : threads_for(work, part_of_matrix / std::int64_t{sizeof(T)});
   const bool whole = threads <= batch;

@@ -2,8 +2,7 @@
 #include <algorithm>
 
 #include "kernels/linalg/batch.hpp"
-#include "kernels/linalg/matrix.hpp"
-#include "kernels/linalg/tiles.hpp"
+#include "kernels/linalg/panels.hpp"
 
 namespace scanlib {
 namespace SCANLIB_ISA {
@@ -12,30 +11,6 @@ namespace {
 // --- packing ----------------------------------------------------------------------------------------------------
 
 constexpr std::int64_t part_of_packing = 1 << 17;  // bytes from which a part is worth a thread
-constexpr std::int64_t pack_rows = 16;             // rows of a panel written while they are in the cache
-
-// A panel whose columns are those of b from `col` on, and zeros beyond the last one.
-template <class T>
-void pack_panel(const View<T>& b, std::int64_t col, T* to) {
-  constexpr int width = panel_width<T>;
-  const std::int64_t cols = std::min<std::int64_t>(width, b.cols - col);
-  const T* from = b.data + col * b.col_stride;
-  for (std::int64_t first = 0; first < b.rows; first += pack_rows) {
-    const std::int64_t last = std::min(first + pack_rows, b.rows);
-    if (b.col_stride == 1) {
-      for (std::int64_t row = first; row < last; ++row) {
-        std::copy_n(from + row * b.row_stride, cols, to + row * width);
-        std::fill(to + row * width + cols, to + (row + 1) * width, T{});
-      }
-      continue;
-    }
-    for (std::int64_t c = 0; c < width; ++c) {
-      for (std::int64_t row = first; row < last; ++row) {
-        to[row * width + c] = c < cols ? from[row * b.row_stride + c * b.col_stride] : T{};
-      }
-    }
-  }
-}
 
 template <class T>
 void pack_all(const View<T>& b, T* to) {

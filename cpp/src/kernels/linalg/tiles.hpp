@@ -1,8 +1,8 @@
 // tiles.hpp: the product of matrices of floats in tiles of registers.
 //
 // Invariant: an element of the result is one chain of multiply-adds over the inner dim, in order, which starts at
-// zero (or at the element, when accumulating).  So neither the tiles, nor the rows or columns computed together,
-// nor the threads change a bit of it.
+// zero; when accumulating it is added to the element at the end.  So neither the tiles, nor the rows or columns
+// computed together, nor the threads change a bit of it.
 #pragma once
 
 #include <algorithm>
@@ -90,23 +90,15 @@ inline void store_vector(T* to, const Vector<T>& vector) {
   std::memcpy(to, &vector, sizeof(vector));
 }
 
-// The vector of out at (row, col); what lies beyond its last column reads as zero and is not written.
+// Writes what out has of the vector at (row, col), which is taken by value so that the sums stay in registers.
 template <class T>
-inline Vector<T> read_out(const TiledProduct<T>& p, std::int64_t row, std::int64_t col) {
-  const T* from = p.out + row * p.out_row + col * p.out_col;
-  if (p.out_col == 1 && col + lanes_of<T> <= p.cols) return load_vector(from);
-  T elements[lanes_of<T>] = {};
-  for (int i = 0; i < lanes_of<T> && col + i < p.cols; ++i) elements[i] = from[i * p.out_col];
-  return load_vector(elements);
-}
-
-template <class T>
-inline void write_out(const TiledProduct<T>& p, std::int64_t row, std::int64_t col, const Vector<T>& vector) {
+inline void write_out(const TiledProduct<T>& p, std::int64_t row, std::int64_t col, Vector<T> vector) {
   T* to = p.out + row * p.out_row + col * p.out_col;
-  if (p.out_col == 1 && col + lanes_of<T> <= p.cols) return store_vector(to, vector);
   T elements[lanes_of<T>];
   store_vector(elements, vector);
-  for (int i = 0; i < lanes_of<T> && col + i < p.cols; ++i) to[i * p.out_col] = elements[i];
+  for (int i = 0; i < lanes_of<T> && col + i < p.cols; ++i, to += p.out_col) {
+    *to = p.accumulate ? *to + elements[i] : elements[i];
+  }
 }
 
 // The tile of out at (row, col); col is a multiple of Vectors * lanes.
@@ -122,13 +114,12 @@ void run_tile(const TiledProduct<T>& p, std::int64_t row, std::int64_t col) {
     SCANLIB_UNROLL(8)
     for (int v = 0; v < Vectors; ++v) sums[r][v] = Vector<T>{};
   }
-  if (p.accumulate) {
+  if (p.accumulate && whole) {
+    // What is added to comes meanwhile; read before the sum, rows a page apart would wait for those just written.
     SCANLIB_UNROLL(16)
     for (int r = 0; r < Rows; ++r) {
       SCANLIB_UNROLL(8)
-      for (int v = 0; v < Vectors; ++v) {
-        sums[r][v] = whole ? load_vector(out + r * p.out_row + v * lanes) : read_out(p, row + r, col + v * lanes);
-      }
+      for (int v = 0; v < Vectors; ++v) __builtin_prefetch(out + r * p.out_row + v * lanes, 1);
     }
   }
   const T* a = p.a + row * p.a_row;
@@ -155,6 +146,13 @@ void run_tile(const TiledProduct<T>& p, std::int64_t row, std::int64_t col) {
         SCANLIB_UNROLL(16)
         for (int r = 0; r < Rows; ++r) sums[r][v] += factors[r] * vector;
       }
+    }
+  }
+  if (p.accumulate && whole) {
+    SCANLIB_UNROLL(16)
+    for (int r = 0; r < Rows; ++r) {
+      SCANLIB_UNROLL(8)
+      for (int v = 0; v < Vectors; ++v) sums[r][v] += load_vector(out + r * p.out_row + v * lanes);
     }
   }
   SCANLIB_UNROLL(16)
