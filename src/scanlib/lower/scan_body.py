@@ -214,7 +214,7 @@ class Body:
     def _hoisted(self, v: Variable, row: Int) -> View:
         """The prologue's value of `v`, `row` being the place of the step in its block."""
         view = self.prologue.memory(v)
-        offset = lowered.replace(view.offset, self.prologue.row, row)
+        offset = lowered.Substitution({self.prologue.row: row})(view.offset)
         return View(view.buffer, offset, view.shape, view.strides, view.dtype)
 
     def _recurrence(self) -> None:
