@@ -64,6 +64,7 @@ class Body:
         slots: LoopSlots,
         native: bool,
         batched: bool,
+        by_rows: bool,
     ) -> None:
         self.parent = parent
         self.spec = spec_of(node)
@@ -71,7 +72,7 @@ class Body:
         self.outputs = outputs
         self.slots = slots
         self.batched = batched
-        self.parts = partition(self.spec) if batched else whole(self.spec)
+        self.parts = partition(self.spec, by_rows) if batched else whole(self.spec)
         for k, o in enumerate(outputs):
             o.summed = any(a.state == k for a in self.parts.accumulators)
         self.name = parent.program.unique("t")
