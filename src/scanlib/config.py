@@ -41,9 +41,9 @@ class Config(Group):
 
     floatX   dtype of `T.matrix()` and the like and of Python floats: "float64" (default) or "float32"
     mode     how functions run unless told otherwise: "native" (default) or "reference"
-    threads  how many threads compiled functions use: a number of at least 1; None or 0 for all cores this process
-             may run on (default, unless the environment variable SCANLIB_NUM_THREADS says otherwise).  It holds for
-             the whole process; a loop that is running keeps what it started with.
+    threads  how many threads compiled functions use, and compiling them: a number of at least 1; None or 0 for all
+             cores this process may run on (default, unless the environment variable SCANLIB_NUM_THREADS says
+             otherwise).  It holds for the whole process; a loop that is running keeps what it started with.
     optimisations  None (default) for everything that pays, or a collection of names: the passes and choices that
              functions are compiled with (see choices.py), for finding where a fault lies
     check_passes   True to check the graph after every pass, not only after the last (default False)
