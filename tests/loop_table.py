@@ -114,6 +114,12 @@ TABLE: dict[str, tuple[Callable[[], Any], list[Expected]]] = {
     "variance of rows": (lambda: leaky(m, v0).var(0), [lanes("0 last", LAST, LAST, LAST)]),
     "logsumexp of rows": (lambda: T.logsumexp(leaky(m, v0), 0), [lanes("0 last", LAST, LAST, LAST)]),
     "max of rows": (lambda: leaky(m, v0).max(0), [lanes("0 last", LAST)]),
+    "place of the largest row but the first": (
+        lambda: T.argmax(leaky(m, v0)[1:], 0),
+        [lanes("0 last", "0 last", LAST)],
+    ),
+    "increments, the last two": (lambda: ((t := leaky(m, v0))[1:] - t[:-1])[-2:], [lanes("3 ring")]),
+    "until, sum of all but the last three": (lambda: stopping()[:-3].sum(), [native("0 last", "0 ring", LAST)]),
     "deep taps of rows": (lambda: deep_taps()[-2:], [lanes("2 ring")]),
     "logistic map": (
         lambda: scan(lambda v: 3.9 * v * (1 - v), states=v0, n_steps=n)[-1],
@@ -144,27 +150,6 @@ TABLE: dict[str, tuple[Callable[[], Any], list[Expected]]] = {
     "Elman of a batch": (
         lambda: elman(c, B)[-1],
         [steps(LAST, order="rows", prologue=("c[t] @ W",), kernels=("matmul", "matmul", ""))],
-    ),
-    # A thread that takes rows through all steps computes what its rows alone need, but for products.
-    "functions of a batch": (
-        lambda: scan(lambda a, h: T.tanh(T.exp(a @ W) + T.exp(a) + h @ U), c, states=B)[-1],
-        [steps(LAST, order="rows", prologue=("c[t] @ W",), kernels=("matmul", "matmul", ""))],
-    ),
-    "product of functions of a batch": (
-        lambda: scan(lambda a, h: T.tanh((e := T.exp(a)) @ W + e + h @ U), c, states=B)[-1],
-        [
-            steps(
-                LAST, order="rows", prologue=("exp(c[t])", "exp(c[t]) @ W"), kernels=("matmul", "matmul", "")
-            )
-        ],
-    ),
-    "functions of a batch whose rows meet": (
-        lambda: scan(lambda a, h: T.exp(a) + h / (h @ U).sum(0), c, states=B)[-1],
-        [steps(LAST, prologue=("exp(c[t])",), kernels=("", "matmul", ""))],
-    ),
-    "functions of a batch that meet before the loop": (
-        lambda: scan(lambda a, h: T.exp(a).sum(0) + h @ U, c, states=B)[-1],
-        [steps(LAST, order="rows", prologue=("sum(exp(c[t]))",), kernels=("", "matmul", ""))],
     ),
     "Elman without products of inputs": (
         lambda: scan(lambda a, h: T.tanh(a + h @ U), m, states=v0)[-1],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,9 +20,9 @@ def modules(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     seen: list[str] = []
     load = jit.load
 
-    def recorded(texts: Sequence[str]) -> Any:
-        seen.extend(texts)
-        return load(texts)
+    def recorded(ir: str) -> Any:
+        seen.append(ir)
+        return load(ir)
 
     monkeypatch.setattr(jit, "load", recorded)
     return seen

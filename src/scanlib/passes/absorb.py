@@ -10,7 +10,7 @@ makes rows smaller (`trace.sum(1)`, `trace[:, 0]`, `trace @ v`) moves in without
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..graph import Apply, Constant, FunctionGraph, TensorType, Variable, ancestors, toposort
 from ..ops import shape as rows
@@ -22,14 +22,14 @@ from ..ops.product import contract
 from ..ops.reduction import sum as sum_row
 from ..ops.scan_op import spec_of
 from . import build
-from .loop import Fed, Feed, Loop, Mapped
+from .loop import Feed, Loop, Mapped
 from .offsets import offset_of
 from .reads import difference, is_bounded
 from .reductions import Replacement, over_time, reductions_of, sliced, with_variables
 from .rewrite import everywhere, is_scan, readers, rewrite, rewrite_by_origin
-from .shapes import Shapes
+from .shapes import Shapes, row_dims
 from .views import indexed
-from .windows import Window, lags_of, window_of
+from .windows import Window, earlier, lags_of, window_of
 
 
 def _row_operands(node: Apply) -> int | None:
@@ -125,8 +125,12 @@ class _Finder:
             return None
         if any(self.kind(leaf, scan) is None for leaf in others):
             return None
-        if window is not None and spec_of(scan).until and not window.fixed():
-            return None
+        if window is not None and spec_of(scan).until:
+            past = window.of_past()
+            if past is None or not all(self._delayed(v, past[1]) for v in traces):
+                return None
+            window, lag = past
+            by_key = {k: replace(u, lag=u.lag + lag) if u.v.owner is scan else u for k, u in by_key.items()}
         return _Region(scan, result, nodes, traces, by_key, window)
 
     def regions(self) -> list[_Region]:
@@ -186,24 +190,19 @@ class _Finder:
         windows = [window_of(leaf.v.owner) for leaf in moving]
         lags = lags_of(windows)
         slices = [leaf.v.owner for leaf in moving]
-        if lags is None or not all(self._delayed(leaf, lag) for leaf, lag in zip(moving, lags)):
+        sources = [node.inputs[0] for node in slices if node is not None]
+        if lags is None or not all(self._delayed(v, lag) for v, lag in zip(sources, lags)):
             return made, None
         if any(r is None or id(r) not in nodes for leaf in moving for r in self.table[id(leaf.v)]):
             return made, None
-        for leaf, node, lag in zip(moving, slices, lags):
-            assert node is not None
-            made[leaf.key] = _Leaf(node.inputs[0], False, lag)
-            nodes.add(id(node))
+        for leaf, source, lag in zip(moving, sources, lags):
+            made[leaf.key] = _Leaf(source, False, lag)
+            nodes.add(id(leaf.v.owner))
         return made, windows[lags.index(0)]
 
-    def _delayed(self, leaf: _Leaf, lag: int) -> bool:
-        """Whether a loop can hold what a slice is of for so many steps: a trace whose rows have a known shape."""
-        assert leaf.v.owner is not None
-        trace = leaf.v.owner.inputs[0]
-        if lag == 0 or not self.is_trace(trace):
-            return lag == 0
-        asked = [build.asked_shape(self.shapes.dim(trace, axis).owner) for axis in range(1, trace.ndim)]
-        return all(a is None or a[0] is not trace for a in asked)
+    def _delayed(self, v: Variable, lag: int) -> bool:
+        """Whether a loop can hold the rows of `v` for so many steps: a trace whose rows have a known shape."""
+        return lag == 0 or (self.is_trace(v) and row_dims(v) is not None)
 
     def is_trace(self, v: Variable) -> bool:
         node = v.owner
@@ -250,32 +249,13 @@ def _bind(loop: Loop, leaf: _Leaf, kind: str | None) -> Variable:
     return step
 
 
-def _earlier(loop: Loop, leaf: _Leaf, value: Variable, shapes: Shapes) -> Variable:
-    """What an output of the loop was `leaf.lag` steps ago; before that many steps it does not matter."""
-    k, back = leaf.v.index, 0
-    if k < len(loop.states):
-        state = loop.states[k]
-        back = max((-tap for tap in state.taps if -tap <= leaf.lag), default=0)
-        value = state.steps[state.taps.index(-back)] if back else value
-    dims = [shapes.dim(leaf.v, axis) for axis in range(1, leaf.v.ndim)]
-    start = rows.broadcast_to(Constant(build.array(0, value.dtype)), build.integer(1), *dims)
-    for more in range(back + 1, leaf.lag + 1):
-        before = Variable(value.type)
-        label = f"{loop.spec.labels[k]}[t-{more}]"
-        loop.states.append(Fed((-1,), (before,), start, value, None, label, None))
-        value = before
-    return value
-
-
 def _into_loop(region: _Region, finder: _Finder) -> dict[int, Replacement]:
     """New variables, by the id of the old ones: the outputs of the scan, and the result of the region."""
     loop = Loop.open(region.scan)
-    values = loop.results()
     bound: dict[tuple[int, bool], Variable] = {}
     for key, leaf in region.leaves.items():
         if leaf.v.owner is region.scan:
-            value = values[leaf.v.index]
-            bound[key] = _earlier(loop, leaf, value, finder.shapes) if leaf.lag else value
+            bound[key] = earlier(loop, leaf.v, leaf.lag)
         elif not isinstance(leaf.v, Constant) or not leaf.whole:
             bound[key] = _bind(loop, leaf, finder.kind(leaf, region.scan))
         else:

@@ -90,6 +90,11 @@ class Loop:
         condition = [] if self.condition is None else [self.condition]
         return [s.next for s in self.states] + [m.value for m in self.mapped] + condition
 
+    def value(self, k: int) -> Variable:
+        """What a step gives for output `k` of the scan taken apart."""
+        values = {s.source: s.next for s in self.states} | {m.source: m.value for m in self.mapped}
+        return values[k]
+
     def set_results(self, results: list[Variable]) -> None:
         """The outputs of the step graph, rewritten one for one."""
         remaining = iter(results)

@@ -73,7 +73,7 @@ def states_of(
     loop: Loop, offset: Offset, value: Variable, window: Window | None, dims: Sequence[Variable], label: str
 ) -> list[Fed]:
     """The states of which the last two hold the row that is followed, and the sum about it."""
-    inside = None if window is None else counts(loop, window)
+    inside = counts(loop, window)
     states: list[Fed] = []
     if offset.f == "square":
         if inside is None:

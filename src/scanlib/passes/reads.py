@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ..graph import Apply, Variable
+from ..graph import Apply, Constant, Variable
 from ..ops import elementwise
 from ..ops.index_rules import At, Index, Ref, Span
 from ..ops.indexing import subtensor
 from . import build
+from .merge import constant_key
 
 Number = int | Ref | None
 
@@ -62,7 +63,7 @@ def difference(a: Variable, b: Variable) -> int | None:
         return m - n
     if x is None or y is None:
         return None
-    return m - n if x is y or _same_length(x, y) else None
+    return m - n if same(x, y) else None
 
 
 def at_least(big: Variable, small: Variable) -> bool:
@@ -78,9 +79,17 @@ def at_least(big: Variable, small: Variable) -> bool:
     return any(at_least(v, small) for v in upper.inputs)
 
 
-def _same_length(x: Variable, y: Variable) -> bool:
-    a, b = build.asked_shape(x.owner), build.asked_shape(y.owner)
-    return a is not None and b is not None and a[0] is b[0] and a[1] == b[1]
+def same(x: Variable, y: Variable, depth: int = 12) -> bool:
+    """Whether two variables are the same expression, as lengths are that were derived twice."""
+    a, b = x.owner, y.owner
+    if x is y or a is None or b is None:
+        return x is y or (
+            isinstance(x, Constant) and isinstance(y, Constant) and constant_key(x) == constant_key(y)
+        )
+    if depth == 0 or a.op is not b.op or a.params != b.params or x.ndim or y.ndim:
+        return False
+    pairs = list(zip(a.inputs, b.inputs))
+    return len(a.inputs) == len(b.inputs) and all(same(u, v, depth - 1) for u, v in pairs)
 
 
 @dataclass(frozen=True)

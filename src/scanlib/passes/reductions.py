@@ -25,13 +25,15 @@ from .loop import Fed, Loop
 from .offsets import about_row, offset_of, states_of, sums_of
 from .reads import at_least, is_bounded, last_row
 from .rewrite import everywhere, is_scan, readers, rewrite, rewrite_by_origin
-from .shapes import Shapes
-from .windows import Window, counts, step_number, window_of
+from .shapes import Shapes, row_dims
+from .windows import Window, counts, earlier, place_in, window_of
 
 # What stands for a variable; a function is given the node that it comes out of, of which the inputs are replaced.
 Replacement = Variable | Callable[[Apply], Variable]
 # How an element is better than the best so far.
 _PLACES = {"argmax": "gt", "argmin": "lt"}
+# What is an error of nothing.
+_OF_SOME = ("max", "min", *_PLACES)
 
 
 def over_time(node: Apply | None) -> bool:
@@ -46,11 +48,12 @@ def _is_place(node: Apply | None) -> bool:
 
 @dataclass(frozen=True)
 class _Reduction:
-    """A reduction over time of a trace, or of a window of it."""
+    """A reduction over time of a trace, or of a window of it as it was `lag` steps ago."""
 
     node: Apply
     trace: Variable
-    window: Window | None
+    window: Window | None = None
+    lag: int = 0
 
 
 def sliced(reader: Apply | None, table: dict[int, list[Apply | None]]) -> list[Apply]:
@@ -59,10 +62,9 @@ def sliced(reader: Apply | None, table: dict[int, list[Apply | None]]) -> list[A
     if reader is None or window is None or is_bounded(reader, reader.inputs[0]):
         return []  # a few last steps are better kept
     node = reader.inputs[0].owner
-    if node is None or not is_scan(node) or (spec_of(node).until and not window.fixed()):
+    if node is None or not is_scan(node) or (spec_of(node).until and window.of_past() is None):
         return []
-    read = table[id(reader.output)]
-    found = [[] if _is_place(r) else reductions_of(r, reader.output, table) for r in read]
+    found = [reductions_of(r, reader.output, table) for r in table[id(reader.output)]]
     return [u for made in found for u in made] if all(found) else []
 
 
@@ -77,8 +79,10 @@ def _reductions(trace: Variable, table: dict[int, list[Apply | None]]) -> list[_
     for r in table[id(trace)]:
         of_all, of_slice = reductions_of(r, trace, table), sliced(r, table)
         if of_all or of_slice:
-            window = window_of(r) if of_slice else None
-            found.update({id(u): _Reduction(u, trace, window) for u in of_all or of_slice})
+            window, lag = window_of(r) if of_slice else None, 0
+            if window is not None and trace.owner is not None and spec_of(trace.owner).until:
+                window, lag = window.of_past() or (window, 0)
+            found.update({id(u): _Reduction(u, trace, window, lag) for u in of_all or of_slice})
         elif not is_bounded(r, trace):
             return []
     return list(found.values())
@@ -101,36 +105,29 @@ def _candidates(graph: FunctionGraph) -> dict[int, tuple[Apply, list[_Reduction]
 
 def _accumulators(loop: Loop, asked: _Reduction) -> list[Fed]:
     """The states of which the last holds the reduction of the steps so far; none when its shape cannot be told."""
-    dims = []
-    for axis in range(1, asked.trace.ndim):
-        d = Shapes().dim(asked.trace, axis)
-        of = build.asked_shape(d.owner)
-        if of is not None and of[0] is asked.trace:
-            return []
-        dims.append(d)
+    dims = row_dims(asked.trace)
+    if dims is None:
+        return []
+    value = earlier(loop, asked.trace, asked.lag)
     if _is_place(asked.node):
-        return _best_and_place(loop, asked, dims)
+        return _best_and_place(loop, asked, value, dims)
     offset = offset_of(asked.node)
     if offset is None:
-        return [_accumulator(loop, asked, dims)]
+        return [_accumulator(loop, asked, value, dims)]
     label = loop.spec.labels[asked.trace.index]
-    return states_of(loop, offset, _value(loop, asked.trace), asked.window, dims, label)
+    return states_of(loop, offset, value, asked.window, dims, label)
 
 
-def _value(loop: Loop, trace: Variable) -> Variable:
-    """What a step adds to the trace."""
-    return loop.results()[trace.index]
-
-
-def _best_and_place(loop: Loop, asked: _Reduction, dims: Sequence[Variable]) -> list[Fed]:
-    name, value = asked.node.op.name, _value(loop, asked.trace)
-    now = step_number(loop)
+def _best_and_place(loop: Loop, asked: _Reduction, value: Variable, dims: Sequence[Variable]) -> list[Fed]:
+    name, (now, inside) = asked.node.op.name, place_in(loop, asked.window)
     best, place = Variable(value.type), Variable(TensorType("int64", value.type.shape))
     better = TABLE[_PLACES[name]](value, best)
     if is_float(value.dtype):  # the first NaN wins over all
         nan = TABLE["logical_and"](TABLE["isnan"](value), TABLE["eq"](best, best))
         better = TABLE["logical_or"](better, nan)
     better = TABLE["logical_or"](better, TABLE["eq"](now, build.integer(0)))
+    if inside is not None:
+        better = TABLE["logical_and"](better, inside)
     label = loop.spec.labels[asked.trace.index]
     states = []
     for before, new, title in ((best, value, "best"), (place, now, name)):
@@ -141,14 +138,13 @@ def _best_and_place(loop: Loop, asked: _Reduction, dims: Sequence[Variable]) -> 
     return states
 
 
-def _accumulator(loop: Loop, asked: _Reduction, dims: Sequence[Variable]) -> Fed:
+def _accumulator(loop: Loop, asked: _Reduction, value: Variable, dims: Sequence[Variable]) -> Fed:
     trace, reduction = asked.trace, asked.node
     rule = reduction.op.lower
     assert isinstance(rule, Reduce)
     dtype = rule.accumulate(trace.dtype)
     start = Constant(build.array(rule.start(trace.dtype), dtype))
     shape: tuple[Variable, ...] = (build.integer(1), *dims)
-    value = _value(loop, trace)
     if is_scan(value.owner):
         # Only the reduction of an inner trace is carried on, so that the inner scan need not keep it.
         rest = tuple(a - 1 for a in reduction.params["axes"] if a != 0)
@@ -158,25 +154,25 @@ def _accumulator(loop: Loop, asked: _Reduction, dims: Sequence[Variable]) -> Fed
     initial = TABLE["broadcast_to"](start, *shape)
     before = Variable(TensorType(dtype, value.type.shape))
     value = build.cast(value, dtype)
-    if asked.window is not None:
-        value = TABLE["switch"](counts(loop, asked.window), value, start)
+    inside = counts(loop, asked.window)
+    if inside is not None:
+        value = TABLE["switch"](inside, value, start)
     after = TABLE[rule.combine](before, value)
     return Fed((-1,), (before,), initial, after, None, label, None)
 
 
 def _result(asked: _Reduction, states: list[Fed], traces: Sequence[Variable], steps: Variable) -> Replacement:
     """What stands for the reduction, given the traces of its accumulators."""
-    reduction = asked.node
-    if _is_place(reduction):
-        return last_row(traces[-1])
-    extreme = reduction.op.name in ("max", "min")  # of nothing is an error
-    some = (extreme and asked.window is None) or at_least(steps, build.integer(1))
-    rows = [last_row(t if some else history(s.initial, t)) for s, t in zip(states, traces)]
-    window = asked.window
+    reduction, window = asked.node, asked.window
     count = steps if window is None else Shapes().dim(window.of(traces[-1]), 0)
-    if extreme and window is not None:
-        axes, keepdims = reduction.params["axes"], reduction.params["keepdims"]
-        return reduction.op(unless_none(rows[-1], count), axes=axes, keepdims=keepdims)
+    if reduction.op.name in _OF_SOME and not at_least(count, build.integer(1)):
+        over = {"axes": (0,), "keepdims": False} if _is_place(reduction) else reduction.params
+        op = TABLE["max"] if _is_place(reduction) else reduction.op
+        return op(_first_rows(subtensor(traces[-1], index=_index(traces[-1], Span(-1))), count), **over)
+    some = at_least(steps, build.integer(1))
+    rows = [last_row(t if some else history(s.initial, t)) for s, t in zip(states, traces)]
+    if _is_place(reduction):
+        return rows[-1]
     if offset_of(reduction) is None:
         return _over_rest(reduction, rows[-1])
     followed, total = rows[-2:]
@@ -195,11 +191,16 @@ def _over_rest(reduction: Apply, total: Variable) -> Variable:
 def unless_none(row: Variable, count: Variable) -> Variable:
     """An array of that row, of no rows when the count is 0."""
     rows = build.as_trace(row)
-    if at_least(count, build.integer(1)):
-        return rows
-    return subtensor(
-        rows, build.minimum(count, build.integer(1)), index=(Span(None, Ref(1)), *(Span(),) * row.ndim)
-    )
+    return rows if at_least(count, build.integer(1)) else _first_rows(rows, count)
+
+
+def _first_rows(rows: Variable, count: Variable) -> Variable:
+    """The one row that there is at most, if `count` is 1 or more."""
+    return subtensor(rows, build.minimum(count, build.integer(1)), index=_index(rows, Span(None, Ref(1))))
+
+
+def _index(x: Variable, first: Span) -> tuple[Span, ...]:
+    return (first, *(Span(),) * (x.ndim - 1))
 
 
 # What the last row of an accumulation is.

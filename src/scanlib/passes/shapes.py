@@ -19,7 +19,7 @@ from ..ops.base import TABLE, Inference, Region
 from ..ops.scan_op import ScanSpec, operands_of, spec_of
 from . import build
 from .hoist import is_free
-from .reads import difference
+from .reads import difference, same
 from .rewrite import everywhere, is_scan, rebuild, rewrite
 
 Key = tuple[int, int]  # id of a variable, axis; axis -1 stands for the value of an integer scalar
@@ -188,6 +188,14 @@ class Shapes:
         return rebuild([made], values)[0]
 
 
+def row_dims(trace: Variable) -> list[Variable] | None:
+    """The dimensions of a row of a trace; None when they cannot be told without it."""
+    shapes = Shapes()
+    dims = [shapes.dim(trace, axis) for axis in range(1, trace.ndim)]
+    asked = [build.asked_shape(d.owner) for d in dims]
+    return None if any(a is not None and a[0] is trace for a in asked) else dims
+
+
 def _dims_of(expression: Expr) -> set[Expr]:
     found, stack, seen = set(), [expression], set()
     while stack:
@@ -212,9 +220,9 @@ def _as_graph(e: Expr, bound: dict[Expr, Variable]) -> Variable:
     if name not in TABLE or e.op in ("load", "reg", "index", "bound", "cast"):
         raise _Opaque
     args = [_as_graph(a, bound) for a in e.args]
-    if name in ("minimum", "maximum") and args[0] is args[1]:
+    if name in ("minimum", "maximum") and same(args[0], args[1]):
         return args[0]
-    if name == "switch" and args[1] is args[2]:
+    if name == "switch" and same(args[1], args[2]):
         return args[1]
     return TABLE[name](*args)
 

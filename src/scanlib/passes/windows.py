@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..graph import Apply, TensorType, Variable
+from ..graph import Apply, Constant, TensorType, Variable
 from ..ops import elementwise
 from ..ops.creation import arange
 from ..ops.index_rules import Ref, Span
 from ..ops.indexing import subtensor
+from ..ops.shape import broadcast_to
 from . import build
-from .loop import Feed, Loop
+from .loop import Fed, Feed, Loop
+from .shapes import row_dims
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,17 @@ class Window:
         """Whether the same steps are meant however many there are."""
         numbers = (self.start, self.stop)
         return all(n is None or (isinstance(n, int) and n >= 0) for n in numbers)
+
+    def of_past(self) -> tuple[Window, int] | None:
+        """A fixed window, and how many steps ago its trace is to be looked at to find these steps in it.
+
+        x[2:-3] is, at every step, x[5:] as that was three steps ago; so it can be told before the number of steps is.
+        """
+        if self.fixed():
+            return self, 0
+        if not isinstance(self.stop, int) or not Window(self.start, None, self.step).fixed():
+            return None
+        return Window((self.start or 0) - self.stop, None, self.step), -self.stop
 
     def entry(self, numbers: list[Variable]) -> Span:
         """The entry of an index; symbolic numbers are appended to `numbers` (inputs 1, 2, …)."""
@@ -101,15 +114,51 @@ def step_number(loop: Loop) -> Variable:
     return now
 
 
-def counts(loop: Loop, window: Window) -> Variable:
-    """Whether a step of `loop` is in the window, a bool of its step graph."""
+def counts(loop: Loop, window: Window | None) -> Variable | None:
+    """Whether a step of `loop` is in the window, a bool of its step graph; None where all are."""
+    return None if window is None else place_in(loop, window)[1]
+
+
+def place_in(loop: Loop, window: Window | None) -> tuple[Variable, Variable | None]:
+    """Which step of the window a step of `loop` is, and whether it is one (None: it is), in its step graph."""
     now = step_number(loop)
+    if window is None:
+        return now, None
     start = _inside(loop, _position(0 if window.start is None else window.start, loop.steps))
-    made = elementwise.ge(now, start)
+    made, place = elementwise.ge(now, start), elementwise.sub(now, start)
     if window.stop is not None:
         stop = _inside(loop, _position(window.stop, loop.steps))
         made = elementwise.logical_and(made, elementwise.lt(now, stop))
     if window.step != 1:
-        left = elementwise.mod(elementwise.sub(now, start), build.integer(window.step))
-        made = elementwise.logical_and(made, elementwise.eq(left, build.integer(0)))
-    return made
+        step = build.integer(window.step)
+        made = elementwise.logical_and(made, elementwise.eq(elementwise.mod(place, step), build.integer(0)))
+        place = elementwise.floor_divide(place, step)
+    return place, made
+
+
+def earlier(loop: Loop, trace: Variable, lag: int) -> Variable:
+    """What a step of the scan taken apart gave for `trace` so many steps ago; before that it does not matter."""
+    k = trace.index
+    value = loop.value(k)
+    own = [s for s in loop.states if s.source == k]
+    back = max((-tap for s in own for tap in s.taps if -tap <= lag), default=0)
+    if back:
+        value = own[0].steps[own[0].taps.index(-back)]
+    if back == lag:
+        return value
+    past = [s for s in loop.states if s.source is None and s.next is value and s.label == _past(loop, k)]
+    if not past:
+        past = [Fed((), (), value, value, None, _past(loop, k), None)]
+        loop.states += past
+    (state,) = past
+    found = dict(zip(state.taps, state.steps))
+    before = found.setdefault(back - lag, Variable(value.type))
+    state.taps = tuple(sorted(found))
+    state.steps = tuple(found[tap] for tap in state.taps)
+    zero = Constant(build.array(0, value.dtype))
+    state.initial = broadcast_to(zero, build.integer(-state.taps[0]), *(row_dims(trace) or ()))
+    return before
+
+
+def _past(loop: Loop, k: int) -> str:
+    return f"past of {loop.spec.labels[k]}"
