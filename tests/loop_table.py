@@ -151,6 +151,27 @@ TABLE: dict[str, tuple[Callable[[], Any], list[Expected]]] = {
         lambda: elman(c, B)[-1],
         [steps(LAST, order="rows", prologue=("c[t] @ W",), kernels=("matmul", "matmul", ""))],
     ),
+    # A thread that takes rows through all steps computes what its rows alone need, but for products.
+    "functions of a batch": (
+        lambda: scan(lambda a, h: T.tanh(T.exp(a @ W) + T.exp(a) + h @ U), c, states=B)[-1],
+        [steps(LAST, order="rows", prologue=("c[t] @ W",), kernels=("matmul", "matmul", ""))],
+    ),
+    "product of functions of a batch": (
+        lambda: scan(lambda a, h: T.tanh((e := T.exp(a)) @ W + e + h @ U), c, states=B)[-1],
+        [
+            steps(
+                LAST, order="rows", prologue=("exp(c[t])", "exp(c[t]) @ W"), kernels=("matmul", "matmul", "")
+            )
+        ],
+    ),
+    "functions of a batch whose rows meet": (
+        lambda: scan(lambda a, h: T.exp(a) + h / (h @ U).sum(0), c, states=B)[-1],
+        [steps(LAST, prologue=("exp(c[t])",), kernels=("", "matmul", ""))],
+    ),
+    "functions of a batch that meet before the loop": (
+        lambda: scan(lambda a, h: T.exp(a).sum(0) + h @ U, c, states=B)[-1],
+        [steps(LAST, order="rows", prologue=("sum(exp(c[t]))",), kernels=("", "matmul", ""))],
+    ),
     "Elman without products of inputs": (
         lambda: scan(lambda a, h: T.tanh(a + h @ U), m, states=v0)[-1],
         [native(LAST, kernels=("", "matmul", ""))],

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import stat
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +26,7 @@ print([a.sum() for a in f(np.linspace(0, 1, 60).reshape(10, 6), np.ones(6))])
 """
 
 # Code that has been loaded stays: an engine owns the one target machine that all engines share.
-ALIVE: list[dict[str, jit.Module]] = []
+ALIVE: list[dict[str, jit.Code]] = []
 
 
 def forget_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,7 +113,30 @@ def test_code_made_in_another_way_is_not_found(directory: Path, monkeypatch: pyt
     doubled()
     before = files(directory)
     host = jit.machine()
-    monkeypatch.setattr(jit, "_machine", jit.Machine(host.target, host.description + " otherwise"))
+    monkeypatch.setattr(jit, "_machine", replace(host, description=host.description + " otherwise"))
     forget_loaded(monkeypatch)
     doubled()
     assert len(files(directory)) == 2 and before.items() <= files(directory).items()
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_code_does_not_depend_on_the_number_of_threads(directory: Path, threads: int) -> None:
+    texts = [f"define i64 @k{i}() {{ ret i64 {i} }}" for i in range(7)]
+    with scanlib.threads(threads):
+        code = jit.load(texts)
+    (path,) = directory.glob("*.o")
+    with scanlib.threads(3):
+        assert jit._compile(texts, jit.machine()) == jit._read(path)
+    called = [ctypes.CFUNCTYPE(ctypes.c_int64)(address)() for address in jit.addresses(code, 7)]
+    assert called == list(range(7))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("wrong", range(3))
+def test_an_error_in_any_thread_arrives(directory: Path, threads: int, wrong: int) -> None:
+    texts = [f"define i64 @k{i}() {{ ret i64 {i} }}" for i in range(3)]
+    texts[wrong] = "define i64 @k() { ret i64 %nothing }"
+    with scanlib.threads(threads), pytest.raises(scanlib.errors.InternalError, match="nothing"):
+        jit.load(texts)
+    assert files(directory) == {}
+    assert doubled() == pytest.approx(2 * np.exp(3.0), rel=1e-15)

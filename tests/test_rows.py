@@ -86,6 +86,19 @@ def joined() -> Any:
     return loop(lambda x, h, U: T.tanh(T.dot(T.concatenate([x, h, x * h], axis=1), U.T)), X, fixed=[U])
 
 
+def driven() -> Any:
+    """Dear functions of the sequence: of a row alone, and of what all rows of a step have in common."""
+
+    def step(x: Any, h: Any, W: Any) -> Any:
+        return T.tanh(T.exp(-x) + T.exp(x).mean(0) + T.log1p(x * x) * T.dot(h, W))
+
+    return loop(step, X, fixed=[W])
+
+
+def driven_row_by_row() -> Any:
+    return loop(lambda x, h, W: T.tanh(T.exp(-x) + T.log1p(x * x) * T.dot(h, W)), X, fixed=[W])
+
+
 def traced_twice() -> Any:
     def step(x: Any, h: Any, W: Any) -> list[Any]:
         new = T.tanh(x + T.dot(h, W))
@@ -94,7 +107,7 @@ def traced_twice() -> Any:
     return loop(step, X, states=[H, None, None], fixed=[W])
 
 
-INDEPENDENT = [elman, gated, two_taps, normalised, joined, traced_twice]
+INDEPENDENT = [elman, gated, two_taps, normalised, joined, driven, driven_row_by_row, traced_twice]
 
 
 def softmax() -> Any:

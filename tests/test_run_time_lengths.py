@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,9 +21,9 @@ def modules(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     seen: list[str] = []
     load = jit.load
 
-    def recorded(ir: str) -> Any:
-        seen.append(ir)
-        return load(ir)
+    def recorded(texts: Sequence[str]) -> Any:
+        seen.extend(texts)
+        return load(texts)
 
     monkeypatch.setattr(jit, "load", recorded)
     return seen

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
@@ -115,9 +117,9 @@ def modules(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     texts: list[str] = []
     load = jit.load
 
-    def loads(ir: str) -> jit.Module:
-        texts.append(ir)
-        return load(ir)
+    def loads(modules: Sequence[str]) -> jit.Code:
+        texts.extend(modules)
+        return load(modules)
 
     monkeypatch.setattr(jit, "load", loads)
     return texts

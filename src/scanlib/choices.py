@@ -11,20 +11,12 @@ linear    linear recurrences of scalars run in groups of steps
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
-from .config import Group, config
+from .config import config
 
 LOWERING = ("lanes", "batching", "rows", "linear")
 
 
-def chosen() -> Collection[str] | None:
-    names = config.optimisations
-    # A name that Config does not know gives a Group.
-    return None if isinstance(names, Group) else names
-
-
 def lowering_choices() -> frozenset[str]:
     """The choices of the lowering that are on."""
-    names = chosen()
+    names = config.optimisations
     return frozenset(LOWERING if names is None else (n for n in LOWERING if n in names))

@@ -10,7 +10,7 @@ import numpy as np
 from . import errors, jit
 from ._core import Dispatcher, Executable
 from .choices import lowering_choices
-from .emit_llvm import emit_module
+from .emit_llvm import emit_modules
 from .errors import InternalError, StepError, UserError, UserIndexError, UserValueError
 from .graph import FunctionGraph, Variable
 from .lengths import base_axes, step_axes
@@ -65,10 +65,10 @@ def compile_graph(
 ) -> Executable:
     """An executable for arguments of this signature."""
     lowered = lower(graph, signature, lengths, choices)
-    text = emit_module(lowered.kernels, [b.dtype for b in lowered.plan.buffers], lowered.step_slots)
-    module = jit.load(text)
+    texts = emit_modules(lowered.kernels, [b.dtype for b in lowered.plan.buffers], lowered.step_slots)
+    code = jit.load(texts)
     return Executable(
-        lowered.plan, jit.addresses(module, len(lowered.kernels)), _failure(graph.name, lowered), module
+        lowered.plan, jit.addresses(code, len(lowered.kernels)), _failure(graph.name, lowered), code
     )
 
 

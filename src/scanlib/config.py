@@ -1,7 +1,8 @@
-"""The settings of scanlib: `config.floatX`, `.mode`, `.threads`; every other name of Theano's is accepted."""
+"""The settings of scanlib: `config.floatX`, `.mode`, `.threads`, …; every other name of Theano's is accepted."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from contextlib import ContextDecorator
 from operator import index
 from typing import Any
@@ -40,9 +41,12 @@ class Config(Group):
 
     floatX   dtype of `T.matrix()` and the like and of Python floats: "float64" (default) or "float32"
     mode     how functions run unless told otherwise: "native" (default) or "reference"
-    threads  how many threads compiled functions use: a number of at least 1; None or 0 for all cores this process
-             may run on (default, unless the environment variable SCANLIB_NUM_THREADS says otherwise).  It holds for
-             the whole process; a loop that is running keeps what it started with.
+    threads  how many threads compiled functions use, and compiling them: a number of at least 1; None or 0 for all
+             cores this process may run on (default, unless the environment variable SCANLIB_NUM_THREADS says
+             otherwise).  It holds for the whole process; a loop that is running keeps what it started with.
+    optimisations  None (default) for everything that pays, or a collection of names: the passes and choices that
+             functions are compiled with (see choices.py), for finding where a fault lies
+    check_passes   True to check the graph after every pass, not only after the last (default False)
     """
 
     def __init__(self) -> None:
@@ -50,6 +54,8 @@ class Config(Group):
         self.mode = "native"
         self.device = "cpu"
         self.compute_test_value = "off"
+        self.optimisations: Collection[str] | None = None
+        self.check_passes = False
 
     @property
     def threads(self) -> int:

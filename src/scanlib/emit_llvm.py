@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import reduce
 
 from . import lowered
@@ -93,6 +94,8 @@ class KernelEmitter(ValueEmitter):
         position, stop = self.emit(as_expr(s.start)), self.emit(as_expr(s.stop))
         for width in s.widths:
             end = self.last_group(position, stop, width)
+            if end == position:
+                continue
             with self.in_lanes(s.index, width) as base, self.seldom(width == 1 < len(s.widths)):
                 self.forget(writes(s.body))
                 self.counted(base, position, end, width, s.body)
@@ -320,20 +323,53 @@ declare void @scanlib_product_{}(ptr, i64, i64, ptr, ptr, i64, i64, i64, i64, i6
 _SHARED = re.compile(r"@scanlib\.(\w+)\.(\w+)\.shared\(")
 
 
-def emit_module(kernels: Sequence[Kernel], dtypes: Sequence[str], step_slots: Mapping[str, int]) -> str:
-    """One LLVM module with every kernel of a specialisation, and the math functions they call."""
-    functions: list[str] = []
-    metadata, number, vectorise = list(COMMON), len(COMMON), False
+# Kernels are put together into modules up to a length (in characters): LLVM works on several modules at once, and each
+# of them has a price of its own.  No less than the first, and no less than this part of all of them.
+SHORTEST, PARTS = 4000, 8
+
+
+@dataclass(frozen=True)
+class _Printed:
+    """A kernel's text, the metadata it refers to, and whether it has loops for LLVM's vectoriser."""
+
+    text: str
+    metadata: list[str]
+    vectorise: bool
+
+
+def emit_modules(
+    kernels: Sequence[Kernel], dtypes: Sequence[str], step_slots: Mapping[str, int]
+) -> list[str]:
+    """LLVM modules that hold every kernel of a specialisation, and the math functions they call."""
+    printed: list[_Printed] = []
+    number = len(COMMON)
     for kernel in kernels:
         emitter = KernelEmitter(kernel, dtypes, step_slots, number)
-        functions.append(emitter.function())
-        metadata += emitter.metadata.lines()
+        text = emitter.function()
+        printed.append(_Printed(text, emitter.metadata.lines(), emitter.metadata.vectorise))
         number = emitter.metadata.free
-        vectorise = vectorise or emitter.metadata.vectorise
-    text = "\n\n".join(functions)
+    return [_module(part) for part in _parts(printed)]
+
+
+def _parts(printed: Sequence[_Printed]) -> list[list[_Printed]]:
+    most = max(SHORTEST, sum(len(p.text) for p in printed) // PARTS)
+    parts: list[list[_Printed]] = []
+    room = 0
+    for p in printed:
+        if len(p.text) > room:
+            parts.append([])
+            room = most
+        parts[-1].append(p)
+        room -= len(p.text)
+    return parts
+
+
+def _module(kernels: Sequence[_Printed]) -> str:
+    text = "\n\n".join(k.text for k in kernels)
     requests, shared = MATH.findall(text), _SHARED.findall(text)
     math = definitions(requests, shared) if requests or shared else ""
     math += "".join(PRODUCT.format(s) for s in ("f32", "f64") if f"@scanlib_product_{s}(" in text)
     attributes = "attributes #0 = { nounwind }"
-    first = [VECTORISE] if vectorise else []
+    first = [VECTORISE] if any(k.vectorise for k in kernels) else []
+    metadata = [*COMMON, *(line for k in kernels for line in k.metadata)]
     return "\n\n".join([*first, math, text, attributes, "\n".join(metadata)]) + "\n"

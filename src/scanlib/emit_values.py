@@ -145,7 +145,7 @@ class ValueEmitter:
         if distance not in (1, -1):
             raise InternalError(f"{self.kernel.name}: lanes of buffer {buffer} do not lie next to each other")
         lowest = self.base if distance == 1 else lowered.add(self.base, self.width - 1)
-        return self.address(buffer, as_expr(lowered.replace(offset, self.lane, lowest)))
+        return self.address(buffer, as_expr(lowered.Substitution({self.lane: lowest})(offset)))
 
     def dim_address(self, slot: int) -> str:
         return self.value(f"getelementptr inbounds i64, ptr %dims, i64 {slot}")

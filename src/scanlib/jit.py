@@ -1,45 +1,54 @@
 """Native code from LLVM IR text: optimised by llvmlite once, kept in memory and on disk.
 
-An object file is found again by the hash of the IR, the CPU and its features, the versions of LLVM and scanlib, and
-the text of this file, which says how the IR becomes code.  The directory is private: it is created with mode 0700 and
-not used if it belongs to somebody else.
+What a function's modules became is found again by the hash of their IR, the CPU and its features, the versions of
+LLVM and scanlib, and the text of this file, which says how IR becomes code.  The directory is private: it is created
+with mode 0700 and not used if it belongs to somebody else.
 """
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import os
 import stat
+import struct
 import tempfile
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import llvmlite.binding as llvm
+from llvmlite.binding import ffi
 
+from ._core import get_threads, library_symbols
+from .errors import InternalError
 from .llvm_metadata import VECTORISE
 
 # Modules longer than this (in characters of IR) are not packed into vectors where there is no loop.
 PACKED_LENGTH = 15_000
+# Before each object file in a file of the cache.
+_SIZE = struct.Struct("<Q")
 
 _lock = threading.Lock()
 _machine: Machine | None = None
 # Never emptied: an engine owns the target machine that all of them share, and would take it along.
-_loaded: dict[str, Module] = {}
+_loaded: dict[str, Code] = {}
 
 
 @dataclass(frozen=True)
 class Machine:
-    """What code is generated for."""
+    """What code is generated for: how to make a target, the one for loading code, and idle ones for compiling it."""
 
+    make: Callable[[], Any]
     target: Any
     description: str
+    targets: list[Any] = field(default_factory=list)
 
 
 @dataclass(frozen=True, eq=False)
-class Module:
+class Code:
     """Loaded code; the engine owns its memory."""
 
     engine: Any
@@ -52,75 +61,150 @@ def machine() -> Machine:
     """The host, initialised at the first use."""
     global _machine
     if _machine is None:
-        from ._core import library_symbols
-
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
         cpu, features = llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
-        target = llvm.Target.from_default_triple().create_target_machine(
-            cpu=cpu, features=features, opt=3, reloc="pic", codemodel="small", jit=True
-        )
+        host = llvm.Target.from_default_triple()
+
+        def make() -> Any:
+            return host.create_target_machine(
+                cpu=cpu, features=features, opt=3, reloc="pic", codemodel="small", jit=True
+            )
+
         for name, address in library_symbols().items():
             llvm.add_symbol(name, address)
         version = ".".join(map(str, llvm.llvm_version_info))
         made_by = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
-        _machine = Machine(target, f"{target.triple} {cpu} {features} LLVM {version} {made_by}")
+        target = make()
+        _machine = Machine(
+            make, target, f"{target.triple} {cpu} {features} LLVM {version} {made_by}", [make(), make()]
+        )
     return _machine
 
 
-def load(ir: str) -> Module:
-    """The compiled module of `ir`."""
+def load(texts: Sequence[str]) -> Code:
+    """The code of these modules, which do not call each other."""
     from . import __version__
 
     with _lock:
         host = machine()
-        key = hashlib.sha256(f"{__version__}\n{host.description}\n{ir}".encode()).hexdigest()
-        module = _loaded.get(key)
-        if module is None:
+        key = hashlib.sha256("\n".join([__version__, host.description, *texts]).encode()).hexdigest()
+        loaded = _loaded.get(key)
+        if loaded is None:
             path = _directory() / f"{key}.o" if _directory() is not None else None  # type: ignore[operator]
-            code = _read(path)
-            if code is None:
-                code = _compile(ir, host)
-                _write(path, code)
-            module = _loaded[key] = _link(code, host)
-        return module
+            objects = _read(path)
+            if objects is None:
+                objects = _compile(texts, host)
+                _write(path, objects)
+            loaded = _loaded[key] = _link(objects, host)
+        return loaded
 
 
-def optimise(ir: str, host: Machine) -> Any:
+# -- LLVM -------------------------------------------------------------------------------------------------
+
+
+def _unlocked(name: str) -> Any:
+    """A function of llvmlite's library without its lock, which lets in one thread at a time.
+
+    LLVM asks for no more than that a context and what is made in it, and a target machine, are those of one thread.
+    """
+    locked = getattr(ffi.lib, name)
+    function = getattr(_library, name)
+    function.argtypes, function.restype = locked.argtypes, locked.restype
+    return function
+
+
+_library = ctypes.CDLL(ffi.lib._name)
+_parse = _unlocked("LLVMPY_ParseAssembly")
+_run_on_module = _unlocked("LLVMPY_RunNewModulePassManager")
+_run_on_function = _unlocked("LLVMPY_RunNewFunctionPassManager")
+_emit = _unlocked("LLVMPY_TargetMachineEmitToMemory")
+
+
+def parse(ir: str) -> Any:
+    """The module of `ir`, in a context of its own."""
+    context = llvm.create_context()
+    with ffi.OutputString() as error:
+        module = llvm.ModuleRef(_parse(context, ir.encode(), error), context)
+        if error:
+            module.close()
+            raise InternalError(f"LLVM does not take the text of a kernel: {error}")
+    return module
+
+
+def optimise(ir: str, target: Any) -> Any:
     """The module of `ir` after LLVM's passes: those of a whole module where it has loops for the vectoriser."""
-    module = llvm.parse_assembly(ir)
+    module = parse(ir)
     whole = ir.startswith(VECTORISE)
     options = llvm.create_pipeline_tuning_options(speed_level=2)
     options.loop_vectorization = True
     # Packing straight-line code is superlinear in its length: unrolled matrix bodies took 1.2 s instead of 0.04 s.
     options.slp_vectorization = len(ir) <= PACKED_LENGTH
     options.loop_unrolling = True
-    builder = llvm.create_pass_builder(host.target, options)
+    builder = llvm.create_pass_builder(target, options)
     if whole:
-        builder.getModulePassManager().run(module, builder)
+        _run_on_module(builder.getModulePassManager(), module, builder)
         return module
     inline = llvm.create_new_module_pass_manager()
     inline.add_always_inliner_pass()
     inline.add_global_dead_code_eliminate_pass()
-    inline.run(module, builder)
+    _run_on_module(inline, module, builder)
     simplify = builder.getFunctionPassManager()
     for function in module.functions:
         if not function.is_declaration:
-            simplify.run(function, builder)
+            _run_on_function(simplify, function, builder)
     return module
 
 
-def _compile(ir: str, host: Machine) -> bytes:
-    code: bytes = host.target.emit_object(optimise(ir, host))
-    return code
+def _object(ir: str, target: Any) -> bytes:
+    """The object file of one module."""
+    module = optimise(ir, target)
+    with ffi.OutputString() as error:
+        made = _emit(target, module, 1, error)
+        if not made:
+            raise InternalError(f"LLVM makes no code of a kernel: {error}")
+    try:
+        start, size = ffi.lib.LLVMPY_GetBufferStart(made), ffi.lib.LLVMPY_GetBufferSize(made)
+        return ctypes.string_at(start, size)
+    finally:
+        ffi.lib.LLVMPY_DisposeMemoryBuffer(made)
 
 
-def _link(code: bytes, host: Machine) -> Module:
+def _compile(texts: Sequence[str], host: Machine) -> list[bytes]:
+    """The object files of all modules, the longest first, on as many threads as compiled functions may use."""
+    waiting = iter(sorted(range(len(texts)), key=lambda i: len(texts[i]), reverse=True))
+    objects: dict[int, bytes] = {}
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        target = host.targets.pop() if host.targets else host.make()
+        try:
+            for i in waiting:
+                objects[i] = _object(texts[i], target)
+                if errors:
+                    break
+        except BaseException as error:
+            errors.append(error)
+        host.targets.append(target)
+
+    helpers = [threading.Thread(target=work) for _ in range(min(get_threads(), len(texts)) - 1)]
+    for helper in helpers:
+        helper.start()
+    work()
+    for helper in helpers:
+        helper.join()
+    if errors:
+        raise errors[0]
+    return [objects[i] for i in range(len(texts))]
+
+
+def _link(objects: Sequence[bytes], host: Machine) -> Code:
     empty = llvm.parse_assembly("")
     engine = llvm.create_mcjit_compiler(empty, host.target)
-    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+    for code in objects:
+        engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
-    return Module(engine)
+    return Code(engine)
 
 
 # -- the directory ----------------------------------------------------------------------------------------
@@ -145,8 +229,8 @@ def _directory() -> Path | None:
     return base if private else None
 
 
-def _read(path: Path | None) -> bytes | None:
-    """The object file, without its checksum; None when it is missing or damaged."""
+def _read(path: Path | None) -> list[bytes] | None:
+    """The object files; None when they are missing or damaged."""
     if path is None:
         return None
     try:
@@ -154,22 +238,30 @@ def _read(path: Path | None) -> bytes | None:
     except OSError:
         return None
     digest, code = content[:32], content[32:]
-    return code if hashlib.sha256(code).digest() == digest else None
+    if hashlib.sha256(code).digest() != digest:
+        return None
+    objects, position = [], 0
+    while position < len(code):
+        (size,) = _SIZE.unpack_from(code, position)
+        position += _SIZE.size + size
+        objects.append(code[position - size : position])
+    return objects
 
 
-def _write(path: Path | None, code: bytes) -> None:
+def _write(path: Path | None, objects: Sequence[bytes]) -> None:
     if path is None:
         return
+    content = b"".join(_SIZE.pack(len(code)) + code for code in objects)
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent)
         with os.fdopen(handle, "wb") as file:
-            file.write(hashlib.sha256(code).digest() + code)
+            file.write(hashlib.sha256(content).digest() + content)
         # Renaming is atomic: another process sees the whole file or none.
         os.replace(temporary, path)
     except OSError:
         return
 
 
-def addresses(module: Module, count: int) -> Sequence[int]:
+def addresses(code: Code, count: int) -> Sequence[int]:
     """The addresses of kernels k0, k1, …"""
-    return [module.address(f"k{i}") for i in range(count)]
+    return [code.address(f"k{i}") for i in range(count)]

@@ -7,7 +7,7 @@ An expression is a hash-consed DAG node, so equal expressions are one object and
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -301,35 +301,27 @@ def mod(a: Int, b: Int) -> Int:
 
 
 def maximum(a: Int, b: Int) -> Int:
-    if isinstance(a, int) and isinstance(b, int):
-        return max(a, b)
-    if a is b:
-        return a
-    if isinstance(a, int):
-        a, b = b, a
-    x, y = as_expr(a), as_expr(b)
-    if at_least(a, b):
-        return a
-    if at_least(b, a):
-        return b
-    lows = [m for m in (x.minimum, y.minimum) if m is not None]
-    return expr("maximum", (x, y), "int64", None, max(lows, default=None))
+    return _extreme("maximum", a, b)
 
 
 def minimum(a: Int, b: Int) -> Int:
+    return _extreme("minimum", a, b)
+
+
+def _extreme(op: str, a: Int, b: Int) -> Int:
+    largest = op == "maximum"
     if isinstance(a, int) and isinstance(b, int):
-        return min(a, b)
-    if a is b:
-        return a
+        return max(a, b) if largest else min(a, b)
     if isinstance(a, int):
         a, b = b, a
-    x, y = as_expr(a), as_expr(b)
     if at_least(a, b):
-        return b
+        return a if largest else b
     if at_least(b, a):
-        return a
-    low = min(x.minimum, y.minimum) if x.minimum is not None and y.minimum is not None else None
-    return expr("minimum", (x, y), "int64", None, low)
+        return b if largest else a
+    x, y = as_expr(a), as_expr(b)
+    lows = [m for m in (x.minimum, y.minimum) if m is not None]
+    low = max(lows, default=None) if largest else min(lows) if len(lows) == 2 else None
+    return expr(op, (x, y), "int64", None, low)
 
 
 def compare(op: str, a: Int, b: Int) -> Expr:
@@ -337,8 +329,6 @@ def compare(op: str, a: Int, b: Int) -> Expr:
     if isinstance(a, int) and isinstance(b, int):
         known = {"eq": a == b, "ne": a != b, "lt": a < b, "le": a <= b, "gt": a > b, "ge": a >= b}[op]
         return constant(known, "bool")
-    if a is b:
-        return constant(op in ("eq", "le", "ge"), "bool")
     if isinstance(a, Expr) and isinstance(b, int) and a.minimum is not None:
         if (op == "ge" and a.minimum >= b) or (op in ("gt", "ne") and a.minimum > b):
             return constant(True, "bool")
@@ -377,16 +367,25 @@ def choose(condition: Expr, yes: Int, no: Int) -> Int:
 INDEX_RULES = {"index_add": add, "index_sub": sub, "index_mul": mul, "udiv": floordiv, "urem": mod}
 
 
-def replace(e: Int, old: Expr, new: Int) -> Int:
-    """`e` with the int64 expression `old` replaced, folding again what becomes known."""
-    if e is old:
-        return new
-    if isinstance(e, int) or not old.reads <= e.reads:
-        return e
-    args = [replace(a, old, new) for a in e.args]
-    if e.op in INDEX_RULES:
-        return INDEX_RULES[e.op](fold(args[0]), fold(args[1]))
-    return expr(e.op, tuple(as_expr(a) for a in args), e.dtype, e.value, e.minimum)
+class Substitution:
+    """Expressions with some of their parts replaced, folding again what becomes known."""
+
+    def __init__(self, replacements: Mapping[Expr, Int]) -> None:
+        self.known: dict[Expr, Int] = dict(replacements)
+        # Indices of loops over elements are not among what an expression is known to read.
+        self.anywhere = any(not e.reads for e in replacements)
+        self.names = NOTHING.union(*(e.reads for e in replacements))
+
+    def __call__(self, e: Int) -> Int:
+        if isinstance(e, int) or not (self.anywhere or self.names & e.reads):
+            return e
+        if e not in self.known:
+            args = [self(a) for a in e.args]
+            if e.op in INDEX_RULES:
+                self.known[e] = INDEX_RULES[e.op](fold(args[0]), fold(args[1]))
+            else:
+                self.known[e] = expr(e.op, tuple(map(as_expr, args)), e.dtype, e.value, e.minimum)
+        return self.known[e]
 
 
 @dataclass(frozen=True)

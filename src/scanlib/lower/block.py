@@ -58,8 +58,8 @@ class BlockRegion(Region):
         t, start = lowered.index(self.step or ""), lowered.bound("start")
         if any(isinstance(d, Expr) and self.step in d.reads for d in (*view.shape, *view.strides)):
             raise NotBatched("an operand changes shape from step to step")
-        first = lowered.replace(view.offset, t, start)
-        second = lowered.replace(view.offset, t, lowered.add(start, 1))
+        first = lowered.Substitution({t: start})(view.offset)
+        second = lowered.Substitution({t: lowered.add(start, 1)})(view.offset)
         count = lowered.sub(lowered.bound("stop"), start)
         dims = (count, *view.shape)
         strides = (lowered.sub(second, first), *view.strides)

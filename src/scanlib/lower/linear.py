@@ -11,7 +11,7 @@ infinite or nan) a group is run step by step, so that what overflows or vanishes
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .. import lowered
@@ -98,30 +98,6 @@ def _sum(e: Expr, parts: Sequence[_Affine | None]) -> _Affine:
     return _Affine(second.factor, _plus(second.rest, e.args[0]), second.joined)
 
 
-class _Substitution:
-    """Expressions with some of their parts replaced."""
-
-    def __init__(self, replacements: Mapping[Expr, Int]) -> None:
-        self.known: dict[Expr, Int] = dict(replacements)
-        self.names = frozenset().union(*(e.reads for e in replacements))
-
-    def __call__(self, e: Int) -> Int:
-        if isinstance(e, int) or not self.names & e.reads:
-            return e
-        if e not in self.known:
-            args = [self(a) for a in e.args]
-            if e.op in lowered.INDEX_RULES:
-                a, b = (lowered.fold(v) for v in args)
-                self.known[e] = lowered.INDEX_RULES[e.op](a, b)
-            else:
-                operands = tuple(lowered.as_expr(a) for a in args)
-                self.known[e] = lowered.expr(e.op, operands, e.dtype, e.value, e.minimum)
-        return self.known[e]
-
-    def value(self, e: Expr) -> Expr:
-        return lowered.as_expr(self(e))
-
-
 def _work(expressions: Sequence[Expr]) -> int:
     """Operations on floats; more than the bound when something reads a register we do not know, or may trap."""
     seen: set[Expr] = set()
@@ -196,21 +172,23 @@ class _Group:
         now: list[Expr] = list(registers)
         sums = {k: _Affine(None, None) for k, _ in chains}
         for i in range(GROUP):
-            at = _Substitution({step.index: lowered.add(first, i), **dict(zip(registers, now))})
+            at = lowered.Substitution({step.index: lowered.add(first, i), **dict(zip(registers, now))})
             following = list(now)
             for k, part in chains:
                 x = registers[k]
-                a = None if part.factor is None else at.value(part.factor)
-                b = None if part.rest is None else at.value(part.rest)
+                a = None if part.factor is None else lowered.as_expr(at(part.factor))
+                b = None if part.rest is None else lowered.as_expr(at(part.rest))
                 sums[k] = self._after(sums[k], a, b)
                 following[k] = _applied(sums[k], x)
                 self._bound(a)
             # The stores of a step may read its new values: they are the same expressions.
             new = dict(zip(step.values, following))
-            late = _Substitution({step.index: lowered.add(first, i), **dict(zip(registers, now)), **new})
+            late = lowered.Substitution(
+                {step.index: lowered.add(first, i), **dict(zip(registers, now)), **new}
+            )
             for s in step.stores:
                 assert isinstance(s, Store)
-                self.stores.append(Store(s.buffer, at(s.offset), late.value(s.value)))
+                self.stores.append(Store(s.buffer, at(s.offset), lowered.as_expr(late(s.value))))
             now = following
         self.end = tuple(now)
         for k, part in chains:

@@ -1,7 +1,8 @@
 """Which part of a step is a recurrence, and which runs batched before or after it (D7).
 
 prologue    what the recurrence needs that depends on sequences only, where that is dear: products, library
-            kernels, transcendental functions
+            kernels, transcendental functions (these not where threads share rows: a thread that computes them
+            when it needs them has them in its own cache)
 recurrence  what leads to the next value of a state, or to the condition
 epilogue    what nothing in the loop reads back: mapped outputs, and sums over time
 """
@@ -42,12 +43,17 @@ class Partition:
     handed_over: tuple[Variable, ...]
 
 
+def is_kernel(node: Apply) -> bool:
+    """Whether a node is a product or another kernel of the core, to be called for many steps at once."""
+    return isinstance(node.op.lower, (Contract, Library))
+
+
 def is_dear(node: Apply) -> bool:
     """Whether batching a node over the steps of a block pays for the memory traffic it causes."""
     rule = node.op.lower
     if isinstance(rule, Pointwise):
         return any("@scanlib." in template for template in rule.llvm.values())
-    return isinstance(rule, (Contract, Library))
+    return is_kernel(node)
 
 
 def whole(spec: ScanSpec) -> Partition:
@@ -55,7 +61,8 @@ def whole(spec: ScanSpec) -> Partition:
     return Partition((), tuple(range(len(spec.keep))), (), (), ())
 
 
-def partition(spec: ScanSpec) -> Partition:
+def partition(spec: ScanSpec, by_rows: bool = False) -> Partition:
+    """The parts of a step; `by_rows` if threads are to share the rows of its recurrence."""
     order = toposort(spec.outputs, spec.inputs)
     readers = clients(spec.outputs)
     accumulators = _accumulators(spec, readers)
@@ -71,7 +78,7 @@ def partition(spec: ScanSpec) -> Partition:
     late = [spec.outputs[k] for k in mapped] + [t for a in accumulators for t in a.terms]
     inside = {id(node) for node in inner}
     outer = [node for node in toposort(late, spec.inputs) if id(node) not in inside]
-    hoisted = _hoisted(spec, inner, wanted, single)
+    hoisted = _hoisted(spec, inner, wanted, single, by_rows)
     if states and not any(is_dear(node) for node in outer):
         # Cheap work is done while its operands are in registers.
         return Partition(hoisted, tuple(range(len(spec.keep))), (), (), ())
@@ -131,14 +138,24 @@ def _dependent(order: Sequence[Apply], start: Iterable[Variable]) -> set[int]:
 
 
 def _hoisted(
-    spec: ScanSpec, inner: Sequence[Apply], wanted: Sequence[Variable], single: Sequence[Variable]
+    spec: ScanSpec,
+    inner: Sequence[Apply],
+    wanted: Sequence[Variable],
+    single: Sequence[Variable],
+    by_rows: bool,
 ) -> tuple[Variable, ...]:
-    """The last variables of the recurrence's own nodes that depend on sequences alone and are dear."""
+    """The last variables of the recurrence's own nodes that depend on sequences alone and are dear.
+
+    By rows, these end at kernels: elementwise work is done by the thread that needs it.
+    """
     states = [v for group in spec.state_inputs() for v in group]
     alone = [v for first in single if first.owner is not None for v in first.owner.outputs]
     recurrent = _dependent(inner, [*states, *alone])
     varying = _dependent(inner, spec.sequence_inputs())
     free = {id(v) for node in inner for v in node.outputs if id(v) not in recurrent and id(v) in varying}
+    if by_rows:
+        kernels = [v for node in inner for v in node.outputs if id(v) in free and is_kernel(node)]
+        free &= {id(v) for node in toposort(kernels, spec.inputs) for v in node.outputs}
     read = {id(v) for node in inner if id(node.outputs[0]) not in free for v in node.inputs}
     read |= {id(v) for v in wanted}
     found = []

@@ -19,6 +19,7 @@ from ..ops.scan_op import ScanSpec, operands_of, spec_of
 from ..plan import NO_SLOT, Instruction, Loop, Storage
 from .block import NotBatched
 from .in_place import updates_of
+from .partition import partition
 from .program import NotLanes, NotNative, NotRows, View, fits_registers
 from .report import ScanReport
 from .scan_body import Body, LoopSlots
@@ -88,8 +89,7 @@ def lower_scan(region: Region, node: Apply, level: int) -> list[Instruction]:
     outputs = [_output(region, node, spec, k) for k in range(len(spec.keep))]
     program = region.program
     slots = LoopSlots(region.slot(steps), program.slot(), program.slot(), program.slot(), program.slot(1))
-    body, reasons = _lower_body(region, node, outputs, slots)
-    rows = _rows(body, reasons)
+    body, rows, reasons = _lower_body(region, node, outputs, slots)
     storages = tuple(_storage(region, body.region, o) for o in outputs)
     start, prologue, recurrence, epilogue = body.instructions()
     loop = Loop(
@@ -111,7 +111,10 @@ def lower_scan(region: Region, node: Apply, level: int) -> list[Instruction]:
 
 
 def _rows(body: Body, reasons: dict[str, str]) -> tuple[int, int]:
-    """The slots with the number of independent rows of an instruction list, and with what a row costs in a step."""
+    """The slots with the number of independent rows of an instruction list, and with what a row costs in a step.
+
+    NotRows if there are none, and more would stand in the prologue of a body that is not for rows.
+    """
     from .rows import split_rows
 
     if not body.region.native and "rows" in body.region.program.choices:
@@ -119,6 +122,8 @@ def _rows(body: Body, reasons: dict[str, str]) -> tuple[int, int]:
             rows = split_rows(body)
             return body.region.slot(rows.count), body.region.slot(rows.cost)
         except NotRows as reason:
+            if body.batched and body.parts != partition(body.spec):
+                raise
             reasons["rows"] = str(reason)
     return NO_SLOT, NO_SLOT
 
@@ -180,10 +185,10 @@ def _report(region: Region, node: Apply, body: Body, reasons: dict[str, str]) ->
 
 def _lower_body(
     region: Region, node: Apply, outputs: list[ScanOutput], slots: LoopSlots
-) -> tuple[Body, dict[str, str]]:
+) -> tuple[Body, tuple[int, int], dict[str, str]]:
     """The body with as much batched as can be, its recurrence as one kernel per block if it can be.
 
-    Second, why not more of "lanes", "native", "batched" could be had.
+    Second, the slots of its rows; third, why not more of "lanes", "native", "rows", "batched" could be had.
     """
     shapes = [o.shape for o in outputs]
     from .lanes import LaneBody
@@ -193,18 +198,21 @@ def _lower_body(
     in_place = [o.label for o in outputs if o.updates]
     first: type[Body] = Body if in_place or "lanes" not in choices else LaneBody
     reasons = {"lanes": f"'{in_place[0]}' is updated in place"} if in_place else {}
-    kind, native, batched = first, True, "batching" in choices
+    kind, native, batched, by_rows = first, True, "batching" in choices, False
     while True:
         try:
-            return kind(region, node, outputs, slots, native, batched), reasons
+            body = kind(region, node, outputs, slots, native, batched, by_rows)
+            return body, _rows(body, reasons), reasons
         except NotLanes as reason:
             kind = Body
             reasons["lanes"] = str(reason)
         except NotNative as reason:
-            kind, native = Body, False
+            kind, native, by_rows = Body, False, "rows" in choices
             reasons["native"] = str(reason)
+        except NotRows:
+            by_rows = False
         except NotBatched as reason:
-            kind, native, batched = first, True, False
+            kind, native, batched, by_rows = first, True, False, False
             reasons = {"batched": str(reason)}
         # An attempt may have put values of the regions around it into memory: they lie there no longer.
         region.program.restore(state)

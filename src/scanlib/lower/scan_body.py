@@ -64,6 +64,7 @@ class Body:
         slots: LoopSlots,
         native: bool,
         batched: bool,
+        by_rows: bool,
     ) -> None:
         self.parent = parent
         self.spec = spec_of(node)
@@ -71,7 +72,7 @@ class Body:
         self.outputs = outputs
         self.slots = slots
         self.batched = batched
-        self.parts = partition(self.spec) if batched else whole(self.spec)
+        self.parts = partition(self.spec, by_rows) if batched else whole(self.spec)
         for k, o in enumerate(outputs):
             o.summed = any(a.state == k for a in self.parts.accumulators)
         self.name = parent.program.unique("t")
@@ -214,7 +215,7 @@ class Body:
     def _hoisted(self, v: Variable, row: Int) -> View:
         """The prologue's value of `v`, `row` being the place of the step in its block."""
         view = self.prologue.memory(v)
-        offset = lowered.replace(view.offset, self.prologue.row, row)
+        offset = lowered.Substitution({self.prologue.row: row})(view.offset)
         return View(view.buffer, offset, view.shape, view.strides, view.dtype)
 
     def _recurrence(self) -> None:

@@ -1,18 +1,16 @@
 """The passes, in order, and `optimise`, which runs them.
 
-config.optimisations   the names of the passes to run (None: the default ones); see choices.py
-config.check_passes    check the graph after every pass, not only after the last; for tests
+config.optimisations   the names of the passes to run (None: all); see choices.py
+config.check_passes    check the graph after every pass, not only after the last
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
 
 from ..choices import LOWERING
-from ..choices import chosen as configured
-from ..config import Group, config
+from ..config import config
 from ..errors import UserError, UserValueError
 from ..graph import FunctionGraph, check, toposort
 from ..ops.scan_op import spec_of
@@ -32,12 +30,11 @@ from .views import views
 
 @dataclass(frozen=True)
 class NamedPass:
-    """`again`: run it anew after others; `default`: run it unless told otherwise."""
+    """`again`: run it anew after others."""
 
     name: str
     run: Pass
     again: bool = True
-    default: bool = True
 
 
 PASSES: tuple[NamedPass, ...] = (
@@ -62,18 +59,19 @@ def optimise(
 ) -> FunctionGraph:
     """The graph made smaller and faster, computing the same.  The graph given is not changed.
 
-    only   names of passes (default config.optimisations, then the default ones)
+    only           names of passes; default config.optimisations
+    check_passes   default config.check_passes
 
     Raises UserValueError for a name that is no pass.
     """
-    chosen = configured() if only is None else only
+    chosen = config.optimisations if only is None else only
     unknown = set() if chosen is None else set(chosen) - {*NAMES, *LOWERING}
     if unknown:
         raise UserValueError(
             f"config.optimisations: no pass {sorted(unknown)}; there are {', '.join((*NAMES, *LOWERING))}"
         )
-    passes = [p for p in PASSES if (p.default if chosen is None else p.name in chosen)]
-    checking = bool(_setting("check_passes")) if check_passes is None else check_passes
+    passes = [p for p in PASSES if chosen is None or p.name in chosen]
+    checking = config.check_passes if check_passes is None else check_passes
     start = graph
     repeated = [p for p in passes if p.again]
     made: dict[str, FunctionGraph] = {}  # what each pass gave last: it has nothing to do there
@@ -90,11 +88,6 @@ def optimise(
     if graph is not start and not checking:
         check_graph(graph, "the passes")
     return graph
-
-
-def _setting(name: str) -> Any:
-    value = getattr(config, name, None)
-    return None if isinstance(value, Group) else value  # a name that Config does not know gives a Group
 
 
 def _run(p: NamedPass, graph: FunctionGraph, checking: bool) -> FunctionGraph:
