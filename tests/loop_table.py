@@ -120,6 +120,18 @@ TABLE: dict[str, tuple[Callable[[], Any], list[Expected]]] = {
     ),
     "increments, the last two": (lambda: ((t := leaky(m, v0))[1:] - t[:-1])[-2:], [lanes("3 ring")]),
     "until, sum of all but the last three": (lambda: stopping()[:-3].sum(), [native("0 last", "0 ring", LAST)]),
+    "last rows, one of them replaced": (
+        lambda: T.set_subtensor(leaky(m, v0)[-2], 0.0)[-3:],
+        [lanes("3 ring")],
+    ),
+    "rows between others": (
+        lambda: T.concatenate([m, leaky(m, v0), T.stack([v0])])[-3:],
+        [lanes("2 ring")],
+    ),
+    "places from the front": (
+        lambda: (t := leaky(m, v0))[T.stack([t.shape[0] - 1, t.shape[0] - 4])],
+        [lanes("4 ring")],
+    ),
     "deep taps of rows": (lambda: deep_taps()[-2:], [lanes("2 ring")]),
     "logistic map": (
         lambda: scan(lambda v: 3.9 * v * (1 - v), states=v0, n_steps=n)[-1],

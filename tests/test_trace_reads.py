@@ -41,9 +41,32 @@ READS: dict[str, tuple[Read, int]] = {
     "logsumexp of all but the last": (lambda t: T.logsumexp(t[:-1], 0), 1),
     "increments before the last": (lambda t: ((t[1:-1] - t[:-2]) ** 2).sum(0), 1),
     "mean of exponentials before the last": (lambda t: T.exp(t[:-1]).mean(0), 1),
+    "a row written at the end": (lambda t: (u := T.set_subtensor(t[-1], 2.0))[-2] * u[-1], 2),
+    "rows added to before the last": (lambda t: T.inc_subtensor(t[-3:-1], t[-1])[-1], 3),
+    "a column written": (lambda t: T.set_subtensor(t[:, 0], 5.0)[-1], 1),
+    "a column of other rows written": (lambda t: T.inc_subtensor(t[:, 1], 1.0 * T.arange(t.shape[0]))[-2:], 2),
+    "written from the third on": (lambda t: T.set_subtensor(t[2:], 0.5)[-1], 1),
+    "every second before the last added to": (lambda t: T.inc_subtensor(t[1:-1:2], 0.5)[-1], 1),
+    "last elements of the vector of all": (lambda t: t.flatten()[-4:], 2),
+    "before and behind others": (lambda t: T.concatenate([T.ones((2, 3)), t, T.ones((1, 3))])[-3:], 2),
+    "the same behind itself": (lambda t: T.concatenate([t, T.ones_like(t), t])[-2:], 2),
+    "places from the front": (lambda t: t[T.stack([t.shape[0] - 1, t.shape[0] - 3])], 3),
+    "places from both ends": (lambda t: t[T.stack([t.shape[0] - 1, T.constant(-2)])], 2),
+    "places counted back": (lambda t: t[t.shape[0] - 1 - T.arange(3)], 3),
+    "range of places": (lambda t: t[T.arange(t.shape[0] - 3, t.shape[0]), 1], 3),
+    "columns by a list": (lambda t: t[:, [2, 0]][-1], 1),
+    "column of a product": (lambda t: T.dot(T.constant(np.eye(3)), t.T)[:, -1], 1),
+    "one of many products": (lambda t: T.batched_dot(t[:, None, :], t[:, :, None])[-2:], 2),
     "sum of all but the last twenty": (lambda t: t[:-20].sum(0), 1),
 }  # fmt: skip
-ONE_ROW = [name for name in READS if name != "last increments"]
+NOT_ONE_LENGTH = [
+    "last increments",
+    "a column of other rows written",
+    "last elements of the vector of all",
+    "the same behind itself",
+    "one of many products",
+]
+ONE_ROW = [name for name in READS if name not in NOT_ONE_LENGTH]
 NUMBERS = [name for name in READS if "place" not in name]
 
 

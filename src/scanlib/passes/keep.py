@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ..graph import Apply, Constant, FunctionGraph, Variable
+from ..graph import Apply, FunctionGraph, Variable
+from ..ops.elementwise import mul
 from ..ops.history import history, pad_start
-from ..ops.indexing import gather, subtensor
+from ..ops.index_rules import At, Span
+from ..ops.indexing import gather, set_subtensor, shift_refs, subtensor
 from ..ops.scan_op import scan_op, spec_of
-from ..ops.shape import concatenate
+from ..ops.shape import concatenate, reshape
 from . import build
-from .reads import End, EndRead, Shortened, TailRead, end_read, renumbered, tail_read
+from .places import deepest, moved
+from .reads import End, EndRead, Shortened, TailRead, difference, end_read, renumbered, tail_read
 from .rewrite import everywhere, is_scan, readers, rewrite_by_origin
+from .shapes import Shapes
 
 
 @dataclass(frozen=True)
 class _Reader:
-    """A subtensor of the end of output `index` of `scan`, seen after `lead` initial values."""
+    """What reads, or writes to, the end of output `index` of `scan`, seen after `lead` initial values.
+
+    `read` is the slice of its leading axis, where it is one.
+    """
 
     scan: Apply
     index: int
     lead: int
-    read: EndRead | TailRead
+    read: EndRead | TailRead | None = None
 
 
 class _Analysis:
@@ -71,17 +79,19 @@ class _Analysis:
         if asked is not None:
             return None if asked[1] == 0 else 0
         if reader.op in (history, concatenate):
-            before = _before(reader, v)
-            if before is None:
-                return None
-            return self._depth(scan, k, reader.output, End(end.steps, end.lead + before), found)
+            return self._joined(scan, k, reader, v, end, found)
         if reader.inputs[0] is not v or any(u is v for u in reader.inputs[1:]):
             return None
         if reader.op is gather:
-            return _deepest(reader)
+            found.append((reader, _Reader(scan, k, end.lead)))
+            return deepest(reader.inputs[1], end)
         if reader.op is pad_start:
             number = build.number_of(reader.inputs[1])
             return None if number is None or number < 0 else number
+        if reader.op is set_subtensor:
+            return self._written(scan, k, reader, end, found)
+        if reader.op is reshape:
+            return self._flat(scan, k, reader, found)
         if reader.op is not subtensor:
             return None
         entry = reader.params["index"][0]
@@ -96,22 +106,74 @@ class _Analysis:
         depth = self._depth(scan, k, reader.output, End(None), found)
         return None if depth is None else tail.depth(depth)
 
+    def _joined(
+        self, scan: Apply, k: int, reader: Apply, v: Variable, end: End, found: list[tuple[Apply, _Reader]]
+    ) -> int | None:
+        """How deep reads go through rows that stand before and behind those of `v`."""
+        if reader.params.get("axis", 0) != 0:
+            return None
+        lengths = [u.type.shape[0] for u in reader.inputs]
+        place = max(i for i, u in enumerate(reader.inputs) if u is v)
+        before = [n for n in lengths[:place] if n is not None]
+        last = (
+            place == len(lengths) - 1
+            and len(before) == place
+            and not any(u is v for u in reader.inputs[:place])
+        )
+        seen = End(end.steps, end.lead + sum(before)) if last else End(None)
+        depth = self._depth(scan, k, reader.output, seen, found)
+        behind = sum(n or 0 for n in lengths[place + 1 :])
+        return None if depth is None else max(depth - behind, 0)
 
-def _before(reader: Apply, v: Variable) -> int | None:
-    """How many rows stand before those of `v`, the last operand; None when that is not known."""
-    *others, last = reader.inputs
-    lengths = [u.type.shape[0] for u in others]
-    if last is not v or any(u is v for u in others) or reader.params.get("axis", 0) != 0:
-        return None
-    return None if None in lengths else sum(n for n in lengths if n is not None)
+    def _written(
+        self, scan: Apply, k: int, node: Apply, end: End, found: list[tuple[Apply, _Reader]]
+    ) -> int | None:
+        """How deep the reads of what has been written to go, or what is written lies."""
+        entry = node.params["index"][0]
+        read = end_read(entry, node.inputs, end) or tail_read(entry, node.inputs, end)
+        whole = entry == Span()
+        if read is None or (isinstance(read, TailRead) and not whole and _has_rows(node)):
+            return None
+        found.append((node, _Reader(scan, k, end.lead, None if whole else read)))
+        depth = self._depth(scan, k, node.output, end, found)
+        return depth if depth is None or isinstance(read, TailRead) else max(depth, read.depth)
+
+    def _flat(self, scan: Apply, k: int, node: Apply, found: list[tuple[Apply, _Reader]]) -> int | None:
+        """How many last rows hold the last elements that are read of the array as a vector."""
+        if not _is_flat(node):
+            return None
+        found.append((node, _Reader(scan, k, 0)))
+        depth = self._depth(scan, k, node.output, End(None), found)
+        width = math.prod(d or 1 for d in node.inputs[0].type.shape[1:])
+        return None if depth is None else -(-depth // width)
 
 
-def _deepest(reader: Apply) -> int | None:
-    """How far back a gather reaches: positions that are counted from the end mean the same in what is kept."""
-    indices = reader.inputs[1]
-    if not isinstance(indices, Constant) or not indices.data.size or indices.data.max() >= 0:
-        return None
-    return int(-indices.data.min())
+def _has_rows(node: Apply) -> bool:
+    """Whether what a set_subtensor writes has one row for each that it writes to."""
+    value, ndim = node.inputs[1], sum(isinstance(e, Span) for e in node.params["index"])
+    return value.ndim == ndim and value.type.shape[0] != 1
+
+
+def _is_flat(node: Apply) -> bool:
+    """Whether a reshape lays all elements into a vector."""
+    x, length = node.inputs[0], node.inputs[-1]
+    if node.output.ndim != 1 or x.ndim == 0 or build.number_of(length) == -1:
+        return node.output.ndim == 1 and x.ndim > 0
+    shapes, left = Shapes(), _factors(length)
+    for axis in range(x.ndim):
+        d = shapes.dim(x, axis)
+        same = [i for i, u in enumerate(left) if difference(u, d) == 0]
+        if same:
+            del left[same[0]]
+        elif build.number_of(d) != 1:
+            return False
+    return not left
+
+
+def _factors(v: Variable) -> list[Variable]:
+    if build.number_of(v) == 1:
+        return []
+    return [f for u in v.owner.inputs for f in _factors(u)] if v.owner and v.owner.op is mul else [v]
 
 
 def _keep(graph: FunctionGraph) -> FunctionGraph:
@@ -140,10 +202,23 @@ def _reread(node: Apply, reader: _Reader, scan: Apply) -> Variable:
     keep = spec.keep[reader.index]
     assert keep is not None
     steps = scan.outputs[-1] if spec.until else scan.inputs[0]
+    limit = _limited(steps, keep)
+    if node.op is reshape:
+        return reshape(node.inputs[0], build.integer(-1))
+    if node.op is gather:
+        trace, places, *others = node.inputs
+        return gather(trace, moved(places, build.minus(steps, limit)), *others, **node.params)
     numbers: list[Variable] = []
-    first = Shortened(steps, _limited(steps, keep), reader.lead, numbers).entry(reader.read)
-    rest = renumbered(node.params["index"][1:], node.inputs, numbers)
-    return subtensor(node.inputs[0], *numbers, index=(first, *rest))
+    first: At | Span = Span()
+    if reader.read is not None:
+        first = Shortened(steps, limit, reader.lead, numbers).entry(reader.read)
+    index = (first, *renumbered(node.params["index"][1:], node.inputs, numbers))
+    if node.op is subtensor:
+        return subtensor(node.inputs[0], *numbers, index=index)
+    value = node.inputs[1]
+    if reader.read is None and _has_rows(node):
+        value = subtensor(value, index=(Span(-keep), *(Span(),) * (value.ndim - 1)))
+    return set_subtensor(node.inputs[0], value, *numbers, index=shift_refs(index, 1), inc=node.params["inc"])
 
 
 def _limited(steps: Variable, keep: int) -> Variable:

@@ -12,7 +12,7 @@ from ..graph import Apply, FunctionGraph, Variable
 from ..ops import shape as rows
 from ..ops.base import Pointwise, Reduce
 from ..ops.index_rules import At, Index, Ref, Span
-from ..ops.indexing import subtensor
+from ..ops.indexing import gather, subtensor
 from ..ops.product import contract
 from ..ops.scan_op import operands_of
 from . import build
@@ -257,7 +257,9 @@ class _Lift:
             return self._reshape(node, inner)
         if inner.op in (rows.stack, rows.concatenate):
             return _of_several(node, inner)
-        return self._product(node, inner) if inner.op is contract and inner.output.ndim == 2 else None
+        if inner.op is gather:
+            return _of_gather(node, inner)
+        return self._product(node, inner) if inner.op is contract else None
 
     def _alone(self, computed: Variable) -> bool:
         """Whether `computed` is read by one subtensor, or by several small ones and what a loop can do, only."""
@@ -336,20 +338,44 @@ class _Lift:
         return (rows.reshape(part, *([] if isinstance(first, At) else [build.length(part)]), *rest),)
 
     def _product(self, node: Apply, inner: Apply) -> Made | None:
-        """Rows of a product of matrices are products of rows."""
-        first, second = node.params["index"]
-        rest: list[Entry] = [Span(), second]
-        if isinstance(first, At):
-            i = first.index
-            if not isinstance(i, int):
-                return None
-            first = Span(i, None if i == -1 else i + 1)
-            rest[0] = At(0)
-        if first.whole:
+        """Rows and columns of a product are products of rows and of columns; and so for each matrix of several."""
+        index = node.params["index"]
+        if all(d == 1 for e, d in zip(index, inner.output.type.shape) if e != Span()):
             return None
+        *batch, first, second = index
+        for axis, e in enumerate(batch):
+            stretched = any(v.type.shape[axis] == 1 for v in inner.inputs)
+            if e != Span() and (stretched or not self._aligned(inner, axis)):
+                return None
+        lines = [_lines(first), _lines(second)]
+        if None in lines:
+            return None
+        (of_left, row), (of_right, column) = (made for made in lines if made is not None)
         left, right = inner.inputs
-        product = contract(indexed(left, (first, Span()), node.inputs), right)
-        return (indexed(product, tuple(rest), node.inputs),)
+        product = contract(
+            indexed(left, (*batch, of_left, Span()), node.inputs),
+            indexed(right, (*batch, Span(), of_right), node.inputs),
+        )
+        return (indexed(product, (*(Span(),) * (product.ndim - 2), row, column), node.inputs),)
+
+
+def _lines(e: Entry) -> tuple[Span, Entry] | None:
+    """Which rows or columns are read of a matrix, and which of these; None for one at a symbolic place."""
+    if isinstance(e, Span):
+        return e, Span()
+    i = e.index
+    return (Span(i, None if i == -1 else i + 1), At(0)) if isinstance(i, int) else None
+
+
+def _of_gather(node: Apply, inner: Apply) -> Made | None:
+    """Index the axes that are not gathered."""
+    x, *places = inner.inputs
+    width = inner.output.ndim - (x.ndim - len(places))
+    index = node.params["index"]
+    if any(e != Span() for e in index[:width]):
+        return None
+    part = indexed(x, (*(Span(),) * len(places), *index[width:]), node.inputs)
+    return (gather(part, *places, **inner.params),)
 
 
 def _size(shape: Sequence[int | None]) -> int | None:
