@@ -16,7 +16,7 @@ from ..statements import coefficient, parts
 from .cost import operations
 from .packing import has_few_rows
 from .placing import is_identity
-from .program import NotLanes, View, fits_registers, static_size
+from .program import DEEPEST, NotLanes, View, fits_registers, static_size
 from .region import Region, itemsize
 from .scan_body import Body
 
@@ -74,6 +74,8 @@ class LaneBody(Body):
             *(lowered.index(f"i{k}") for k in range(len(self.shape) - 1)),
             self.lane,
         )
+        if sum(self.outputs[j].depth for j in inner) > DEEPEST:
+            raise NotLanes("taps reach far back")
         # Loops made elsewhere start counting their names after these.
         region.nesting = len(self.shape) - 1
         for j in inner:

@@ -18,6 +18,8 @@ from .report import ScanReport
 # shorter than a vector; longer axes are walked through by vector code.
 EXPAND = 64
 ROW = 8
+# Values of a state further back than these steps are read from memory: a step would shift as many registers.
+DEEPEST = 32
 # A static product of at most this many multiplications is unrolled in registers.
 UNROLL = 512
 # A static product of at most this many multiplications stays inside a kernel, as loops.
@@ -45,6 +47,12 @@ def fits_registers(shape: Sequence[Int]) -> bool:
     """Whether a tensor lives in registers, one per element."""
     size = static_size(shape)
     return size is not None and size <= EXPAND and all(isinstance(d, int) and d < ROW for d in shape)
+
+
+def history_fits_registers(depth: int, shape: Sequence[Int]) -> bool:
+    """Whether the last `depth` values of a state live in registers, which each step shifts."""
+    size = static_size(shape)
+    return depth <= DEEPEST and fits_registers(shape) and size is not None and depth * size <= EXPAND
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from .. import lowered
@@ -20,7 +21,7 @@ from .in_place import append_last, lower_updates, operands
 from .linear import GROUP, Step, in_groups
 from .partition import partition, whole
 from .placing import STORE_COST, is_barrier, is_identity
-from .program import View, fits_registers, indices
+from .program import ROW, View, history_fits_registers, indices
 from .region import Region
 from .stages import copy
 
@@ -192,7 +193,7 @@ class Body:
         for j, (taps, inputs) in enumerate(zip(spec.states, spec.state_inputs())):
             o = self.outputs[j]
             assert o.shape is not None
-            if region.native and j in self.parts.recurrence and fits_registers(o.shape):
+            if region.native and j in self.parts.recurrence and history_fits_registers(o.depth, o.shape):
                 self.registers[j] = [
                     [f"{self.name}.{j}.{p}.{e}" for e in range(len(indices(o.shape)))] for p in range(o.depth)
                 ]
@@ -463,28 +464,27 @@ class Body:
             if o.every_step:
                 continue
             for p in range(len(positions)):
-                target = o.slot_view(lowered.add(end, p - o.depth))
-                statements += self._write(target, self._read(j, p))
+                statements += self._write(o.slot_view(lowered.add(end, p - o.depth)), self._read(j, p))
         return statements
 
     # -- before step 0 ---------------------------------------------------------------------------------
 
     def _initial(self) -> None:
         """Initial values are computed straight into the first slots."""
-        statements: list[Statement] = []
-        for j, given in enumerate(self.given.initials):
-            for s in range(self.outputs[j].depth):
-                statements += self._initial_slot(self.outputs[j], given, s)
+        pairs = zip(self.outputs, self.given.initials)
+        statements = [one for o, given in pairs for one in self._initial_slots(o, given)]
         self.region.kernels.setdefault(-1, []).extend(statements)
 
-    def _initial_slot(self, o: ScanOutput, given: Variable, s: int) -> list[Statement]:
-        target = o.slot_view(s - o.depth)
+    def _initial_slots(self, o: ScanOutput, given: Variable) -> list[Statement]:
+        assert o.shape is not None
 
-        def body(index: tuple[Int, ...]) -> list[Statement]:
-            value = self.parent.element(given, (s, *index))
-            return [Store(target.buffer, target.position(index), value)]
+        def store(s: Int, index: tuple[Int, ...]) -> list[Statement]:
+            target = o.slot_view(lowered.add(s, -o.depth))
+            return [Store(target.buffer, target.position(index), self.parent.element(given, (s, *index)))]
 
-        return self.parent.loop(target.shape, body)
+        if o.depth >= ROW:
+            return self.parent.loop((o.depth, *o.shape), lambda index: store(index[0], index[1:]))
+        return [one for s in range(o.depth) for one in self.parent.loop(o.shape, partial(store, s))]
 
 
 def resolve(region: Region, v: Variable) -> Variable:

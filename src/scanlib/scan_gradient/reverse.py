@@ -4,6 +4,8 @@ For each state λ[t] = g[t] + p1, then pj ← p(j+1) + (∂f/∂tap j)ᵀ λ[t] 
 forward scan is reached from behind, pj holds what the later steps give to the value of the state at
 t - j + 1.  So p1 is where a cotangent of the last value enters, as an initial value, and what the registers
 hold at the end is the cotangent of the initial values.  A mapped output is a state without taps.
+Registers that nothing is added to are only moved on: those between two taps are one state, a delay, which is
+read as many steps back as there are registers in it.
 
 Sequences get mapped cotangents, non-sequences accumulating states of which only the last value is read.
 The step recomputes what it needs from the states: their traces, next to sequences and non-sequences, are its
@@ -56,20 +58,28 @@ class Received:
 
 @dataclass
 class Registers:
-    """The one-tap cotangent states p1, p2, … of one output; `contributions` has (∂f/∂tap)ᵀ λ by depth."""
+    """The cotangent registers p1, p2, … of one output, as delays.
 
-    states: list[State]
+    delays          the state of delay i holds p(start + 1) … p(depths[i]), the first being the oldest, where start
+                    is depths[i - 1]; its tap is the oldest
+    contributions   (∂f/∂tap)ᵀ λ by depth
+    """
+
+    depths: tuple[int, ...]
+    delays: list[State]
     contributions: dict[int, Variable] = field(default_factory=dict)
 
     def shift(self) -> None:
         """Set the next values: pj ← p(j+1) + contribution j."""
         from ..tensor import zeros_like
 
-        for j, p in enumerate(self.states, start=1):
-            later = [self.states[j].value] if j < len(self.states) else []
-            p.next = total([*later, *([self.contributions[j]] if j in self.contributions else [])])
-            if p.next is None:
-                p.next = zeros_like(p.value)
+        for i, (depth, delay) in enumerate(zip(self.depths, self.delays)):
+            later = [self.delays[i + 1].value] if i + 1 < len(self.delays) else []
+            delay.next = total(
+                [*later, *([self.contributions[depth]] if depth in self.contributions else [])]
+            )
+            if delay.next is None:
+                delay.next = zeros_like(delay.value)
 
 
 class Reverse:
@@ -122,31 +132,30 @@ class Reverse:
     def _declare(self) -> None:
         self.arriving: dict[int, Variable] = {}
         self.registers: dict[int, Registers] = {}
-        depths = self.spec.depths
         for k in sorted({*self.carried, *self.fed}):
             received = self.received[k] if k in self.carried else Received()
             if received.dense is not None:
                 label = f"cotangent of {self.spec.labels[k]}"
                 self.arriving[k] = self.builder.sequence(received.dense[::-1], label)
-            count = max(depths[k] if k in self.fed else 0, received.tail_length)
-            if count:
-                self.registers[k] = Registers(
-                    [self._register(k, j, received.tail) for j in range(1, count + 1)]
-                )
+            taps = {-tap for tap in self.spec.states[k]} if k in self.fed else set()
+            # Cotangents of the last values are initial values of the registers, and enter nowhere else.
+            ends = tuple(sorted(taps | {max([*taps, received.tail_length])} - {0}))
+            if ends:
+                starts = (0, *ends[:-1])
+                delays = [self._delay(k, *ends, received.tail) for ends in zip(starts, ends)]
+                self.registers[k] = Registers(ends, delays)
 
-    def _register(self, k: int, j: int, tail: Variable | None) -> State:
-        """pj of output k, which starts as the tail's row j from the end."""
-        from ..tensor import shape_padleft, zeros_like
+    def _delay(self, k: int, start: int, end: int, tail: Variable | None) -> State:
+        """p(start + 1) … p(end) of output k, which begin as the tail's rows from its end, and zeros before these."""
+        from ..tensor import concatenate, zeros_like
 
-        if tail is not None and j <= (tail.type.shape[0] or 0):
-            start = shape_padleft(tail[-j])
-        elif k < len(self.spec.states):
-            start = zeros_like(self.operands.initials[k][:1])
-        else:
-            assert tail is not None
-            start = zeros_like(tail[:1])
-        type = self.spec.outputs[k].type
-        return self.builder.state(start, f"cotangent of {self.spec.labels[k]}[t-{j}]", type=type)
+        known = 0 if tail is None else int(tail.type.shape[0] or 0)
+        rows = [] if tail is None or known <= start else [tail[::-1][start:end]]
+        if known < end:
+            rows.append(zeros_like(self.operands.initials[k][: end - max(start, known)]))
+        first = rows[0] if len(rows) == 1 else concatenate(rows, axis=0)
+        label = f"cotangent of {self.spec.labels[k]}[t-{start + 1}]"
+        return self.builder.state(first, label, (start - end,), self.spec.outputs[k].type)
 
     # The transposed step.
 
@@ -161,7 +170,7 @@ class Reverse:
         values: dict[Variable, Variable] = {}
         for k, lam in zip(self.carried, lambdas):
             terms = [self.arriving[k]] if k in self.arriving else []
-            terms += [self.registers[k].states[0].value] if k in self.registers else []
+            terms += [self.registers[k].delays[0].value] if k in self.registers else []
             value = total(terms)
             assert value is not None
             values[lam] = value
@@ -281,10 +290,12 @@ class Reverse:
         """The cotangent of the initial values of state s, oldest first: what its registers hold last."""
         from ..tensor import concatenate, switch, zeros_like
 
-        depth = self.spec.depths[s]
-        registers = self.registers[s].states[:depth]
-        rows = [history(p.initial, traces[id(p)])[-1:] for p in reversed(registers)]
-        g = rows[0] if depth == 1 else concatenate(rows, axis=0)
+        registers, rows = self.registers[s], []
+        for end, p in zip(registers.depths, registers.delays):
+            if end <= self.spec.depths[s]:
+                last = history(p.initial, traces[id(p)])[p.taps[0] :]
+                rows.append(last if p.taps == (-1,) else last[::-1])
+        g = rows[0] if len(rows) == 1 else concatenate(rows[::-1], axis=0)
         limit = self.spec.truncate_gradient
         return g if limit < 0 else switch(self.steps <= limit, g, zeros_like(g))
 
