@@ -324,6 +324,6 @@ def test_dispatcher_of_many_inputs() -> None:
 
 
 def test_ring_slots() -> None:
-    assert [_core.ring_slots(keep, depth) for keep, depth in ((0, 0), (1, 0), (0, 1), (2, 5))] == [0, 2, 2, 6]
+    assert [_core.ring_slots(keep, depth) for keep, depth in ((0, 0), (1, 0), (0, 1), (2, 5))] == [0, 1, 2, 6]
     with pytest.raises(InternalError):
         _core.ring_slots(-1, 0)

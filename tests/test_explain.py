@@ -93,7 +93,7 @@ def test_unknown_shapes() -> None:
     f, _ = compiled(leaky(m, v0)[-3:])
     for e in (explain(f), explain(f, (None, WIDTH))):
         (s,) = e.scans
-        assert (s.steps, s.outputs[0].slots, s.order) == (None, 4, "lanes")
+        assert (s.steps, s.outputs[0].slots, s.order) == (None, 3, "lanes")
     assert explain(f, v0=(WIDTH,), m=(STEPS, None)).peak_bytes is not None
     assert explain(f).peak_bytes is None and "?" in str(explain(f))
 
@@ -134,16 +134,16 @@ scan 'leaky'
   form      native, time outside, in groups of 8 steps, 1 thread
   no lanes  states are small
   output  dtype    computed    keep  storage  slots  bytes
-  h0      float64  recurrence  3     ring     4      32 B
+  h0      float64  recurrence  3     ring     3      24 B
 
-most bytes at once: 40 B"""
+most bytes at once: 32 B"""
 
 
 def test_text() -> None:
     f = scanlib.function([x, h0], leaky(name="leaky")[-3], name="smooth")
     e = explain(f, (STEPS,), 0.5)
     assert str(e) == repr(e) == TEXT
-    assert e.scan("leaky").output("h0").slots == 4
+    assert e.scan("leaky").output("h0").slots == 3
 
 
 @pytest.mark.parametrize("program", [lambda: leaky(), lambda: nested(lambda t: t.sum()), lambda: both()])

@@ -69,13 +69,13 @@ def test_resident_memory(measure: Measure, name: str, count: int) -> None:
 
 
 def slots_needed(loop: str) -> int:
-    """Rows of a loop of which the last K rows are read: those of its states, and one more than are read."""
+    """Rows of a loop of which the last K rows are read: those of its states, and those that are read."""
     return {
-        "steps": 1 + K + 1,
-        "until": 1 + K + 1,
-        "taps": 3 + K + 1,
-        "within": 1 + K + 1 + 2 * K,  # and the newest two results of the outer loop
-        "gradient": 1 + K + 1 + 2 * K,  # and the states of the reverse loop: K cotangents
+        "steps": 1 + K,
+        "until": 1 + K,
+        "taps": 3 + K,
+        "within": 1 + K + K,  # and the newest result of the outer loop
+        "gradient": 1 + K + K,  # and the states of the reverse loop: K cotangents
     }[loop]
 
 
@@ -94,11 +94,11 @@ def test_what_is_read_is_what_is_kept(measure: Measure, loop: str, read: str, co
 @pytest.mark.parametrize(
     ("program", "slots", "row"),
     [
-        (lambda: leaky()[-5:], 6, 8),
-        (lambda: leaky(m, v0)[-7::2], 8, 8 * WIDTH),
-        (lambda: deep_taps()[-2:], 5, 8 * WIDTH),
-        (lambda: leaky(m, v0)[::3][-4:], 13, 8 * WIDTH),
-        (lambda: stopping()[-3:], 4, 8),
+        (lambda: leaky()[-5:], 5, 8),
+        (lambda: leaky(m, v0)[-7::2], 7, 8 * WIDTH),
+        (lambda: deep_taps()[-2:], 4, 8 * WIDTH),
+        (lambda: leaky(m, v0)[::3][-4:], 12, 8 * WIDTH),
+        (lambda: stopping()[-3:], 3, 8),
     ],
 )
 def test_rings_do_not_grow_with_the_number_of_steps(

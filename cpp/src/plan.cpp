@@ -156,8 +156,7 @@ class Checker {
     check_slot(storage.slot_bytes_slot, "slot_bytes_slot");
     require(storage.depth >= 0 && storage.keep >= keep_all, "a storage with negative depth or keep");
     require(storage.initial_slots >= storage.depth, "a storage with fewer initial slots than its deepest tap");
-    const bool one_slot = storage.depth == 1 && (storage.keep == 0 || storage.keep == 1);
-    require(!storage.in_place || one_slot, "a storage in place that needs more than one slot");
+    require(!storage.in_place || storage.depth > 0, "a storage in place that is never read");
   }
 
   Plan& plan_;

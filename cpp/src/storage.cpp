@@ -7,8 +7,8 @@
 namespace scanlib {
 
 std::int64_t ring_slots(std::int64_t keep, std::int64_t depth, bool in_place) noexcept {
-  const std::int64_t reach = std::max(keep, depth);
-  return reach == 0 ? 0 : in_place ? 1 : reach + 1;
+  if (depth == 0) return keep;
+  return std::max(keep, in_place ? depth : depth + 1);
 }
 
 std::int64_t storage_slots(std::int64_t keep, std::int64_t depth, std::int64_t initial, std::int64_t steps,

@@ -9,13 +9,15 @@ using namespace scanlib;
 
 TEST(ring, sizes) {
   CHECK(ring_slots(0, 0) == 0);
-  CHECK(ring_slots(1, 0) == 2);
+  CHECK(ring_slots(1, 0) == 1);
   CHECK(ring_slots(1, 1) == 2);
   CHECK(ring_slots(0, 3) == 4);
-  CHECK(ring_slots(5, 3) == 6);
+  CHECK(ring_slots(5, 3) == 5);
   CHECK(ring_slots(1, 1, true) == 1);
+  CHECK(ring_slots(0, 3, true) == 3);
+  CHECK(ring_slots(5, 3, true) == 5);
   CHECK(storage_slots(keep_all, 2, 2, 10) == 12);
-  CHECK(storage_slots(3, 2, 2, 10) == 4);
+  CHECK(storage_slots(3, 2, 2, 10) == 3);
 }
 
 // Writes steps into a ring and checks that all a step may read, and all that is kept, is there.

@@ -139,7 +139,7 @@ def set_threads(count: int) -> None:
 def ring_slots(keep: int, depth: int, in_place: bool = False) -> int:
     """Slots of a ring that keeps the last `keep` steps and is read `depth` steps back; 0: nothing is stored.
 
-    With `in_place` the one slot of a state of depth 1 that each step changes after it has read it.
+    With `in_place`, what a step or a block of steps overwrites has been read before: no further slot is needed.
     """
 
 def lane_parts(lanes: int, work: int, grain: Literal["lanes", "rows", "steps"] = "lanes") -> int:

@@ -38,7 +38,7 @@ class OutputExplanation:
     """What a scan stores of one output.
 
     keep      None: the whole trace; k: its last k steps; 0: nothing is read after the loop
-    storage   "trace"; "ring" of several slots; "last" (the newest value, and the one it is made of); "in place"
+    storage   "trace"; "ring" of several slots; "last" (the newest value, and what it is made of); "in place"
               (one slot, of which each step changes a part); "none"
     part      where it is computed: "recurrence", "epilogue", or "accumulated" (a sum, by the epilogue)
     slots     None where it depends on a number of steps that is not known; `bytes` likewise
@@ -351,7 +351,7 @@ def _outputs(
 
     def one(k: int, o: ScanOutput) -> OutputExplanation:
         part = "epilogue" if k in late else "accumulated" if k in summed else "recurrence"
-        kind = "last" if k in summed else _storage_kind(storages[k])
+        kind = "last" if k in summed else "in place" if o.updates else _storage_kind(storages[k])
         return OutputExplanation(o.label, o.dtype, o.keep, kind, part, sizes.slots[k], sizes.bytes[k])
 
     return tuple(one(k, o) for k, o in enumerate(report.outputs))
@@ -359,8 +359,6 @@ def _outputs(
 
 def _storage_kind(s: Storage) -> str:
     reach = max(s.keep, s.depth)
-    if s.in_place:
-        return "in place"
     return "trace" if s.keep < 0 else "none" if reach == 0 else "last" if reach == 1 else "ring"
 
 

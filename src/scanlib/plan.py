@@ -117,7 +117,8 @@ class Storage:
     One slot of the ring takes dims[slot_bytes_slot] bytes.  `initial_slots` slots are filled by `Loop.start`
     before step 0; `depth` is the deepest tap read back (0 for a mapped output); `keep` is -1 for the whole trace,
     k for the last k steps, 0 for nothing.
-    With `in_place` there is one slot, which each step changes after it has read it (depth 1, keep 0 or 1).
+    With `in_place` a value takes the slot of a tap that has been read before: by the step (of a state of depth 1), or,
+    where lanes stay in registers, for all steps of the block.
     """
 
     buffer: int

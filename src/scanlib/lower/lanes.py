@@ -80,6 +80,7 @@ class LaneBody(Body):
         region.nesting = len(self.shape) - 1
         for j in inner:
             self._same_shape(self.outputs[j].shape)
+            self.outputs[j].in_lanes = True
         for j, (taps, inputs) in enumerate(zip(spec.states, spec.state_inputs())):
             o = self.outputs[j]
             assert o.shape is not None

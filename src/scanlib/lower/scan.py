@@ -40,11 +40,12 @@ class ScanOutput:
     shape: tuple[Int, ...] | None = None
     updates: tuple[Apply, ...] = ()  # of a state whose parts are replaced in place
     summed: bool = False  # a state that the epilogue adds to
+    in_lanes: bool = False  # a state that lanes hold in registers, each its own, for all steps of a block
 
     @property
     def in_place(self) -> bool:
-        """Whether one slot holds every value in turn."""
-        return self.summed or bool(self.updates)
+        """Whether a value may take the slot of the oldest tap."""
+        return self.summed or self.in_lanes or bool(self.updates)
 
     @property
     def slots(self) -> int | None:

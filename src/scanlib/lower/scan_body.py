@@ -75,7 +75,7 @@ class Body:
         self.batched = batched
         self.parts = partition(self.spec, by_rows) if batched else whole(self.spec)
         for k, o in enumerate(outputs):
-            o.summed = any(a.state == k for a in self.parts.accumulators)
+            o.summed, o.in_lanes = any(a.state == k for a in self.parts.accumulators), False
         self.name = parent.program.unique("t")
         parent.program.step_slots[self.name] = slots.step
         self.step = lowered.index(self.name)
