@@ -5,10 +5,10 @@
 // there, and writing step t overwrites step t - R, which nothing reads any more:
 //   R >= depth + 1   the slot written is never one that step t still reads,
 //   R >= keep        the last `keep` values survive the last step.
-// A storage that is updated in place has R >= depth only: what is written is first read.  A step changes the one slot
-// of a state of depth 1 when it has read it; or lanes, which nothing else reads, are in registers for all steps of a block.
-// After the last step the core turns a ring that keeps several steps so that the oldest of them is in slot 0.
-// A storage of the whole trace has R = initial + steps, so the "mod R" never does anything.
+// A storage that is updated in place has R >= depth only: what is written is first read.  A step changes the one
+// slot of a state of depth 1 when it has read it; or lanes, which nothing else reads, are in registers for all
+// steps of a block. After the last step the core turns a ring that keeps several steps so that the oldest of them
+// is in slot 0. A storage of the whole trace has R = initial + steps, so the "mod R" never does anything.
 #pragma once
 
 #include <cstdint>
