@@ -10,6 +10,7 @@ import numpy as np
 from . import errors, jit
 from ._core import Dispatcher, Executable
 from .choices import lowering_choices
+from .collector import uncollected
 from .emit_llvm import emit_modules
 from .errors import InternalError, StepError, UserError, UserIndexError, UserValueError
 from .graph import FunctionGraph, Variable
@@ -57,6 +58,7 @@ def runner(
     )
 
 
+@uncollected()
 def compile_graph(
     graph: FunctionGraph,
     signature: Signature,

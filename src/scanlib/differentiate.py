@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from .collector import uncollected
 from .errors import GradientNotDefinedError, InternalError
 from .graph import Apply, Variable, describe, substitute, toposort
 from .ops.base import is_float
@@ -12,6 +13,7 @@ from .ops.base import is_float
 BARRIERS = frozenset({"disconnected_grad"})
 
 
+@uncollected()
 def pullback(
     outputs: Sequence[Variable],
     cotangents: Sequence[Variable | None],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -152,24 +153,26 @@ def describe(variable: Variable) -> str:
 
 def toposort(outputs: Iterable[Variable], stop: Iterable[Variable] = ()) -> list[Apply]:
     """Every Apply that `outputs` depend on, inputs first; `stop` variables are treated as inputs."""
-    stopped = {id(v) for v in stop}
+    stopped = set(stop)
     order: list[Apply] = []
-    done: set[int] = set()
-    stack: list[tuple[Apply, bool]] = [
-        (v.owner, False) for v in reversed(list(outputs)) if v.owner is not None and id(v) not in stopped
+    done: set[Apply] = set()
+    # A node whose inputs are on the stack above it is followed by None.
+    stack: list[Apply | None] = [
+        v.owner for v in reversed(list(outputs)) if v.owner is not None and v not in stopped
     ]
     while stack:
-        node, ready = stack.pop()
-        if ready:
-            order.append(node)
-            continue
-        if id(node) in done:
-            continue
-        done.add(id(node))
-        stack.append((node, True))
-        for v in reversed(node.inputs):
-            if v.owner is not None and id(v) not in stopped and id(v.owner) not in done:
-                stack.append((v.owner, False))
+        node = stack.pop()
+        if node is None:
+            ready = stack.pop()
+            assert ready is not None
+            order.append(ready)
+        elif node not in done:
+            done.add(node)
+            stack += (node, None)
+            for v in node.inputs[::-1]:
+                owner = v.owner
+                if owner is not None and owner not in done and v not in stopped:
+                    stack.append(owner)
     return order
 
 
@@ -284,3 +287,13 @@ class FunctionGraph:
     inputs: tuple[Variable, ...]
     outputs: tuple[Variable, ...]
     name: str = "function"
+
+    @cached_property
+    def order(self) -> tuple[Apply, ...]:
+        """Every node, inputs first."""
+        return tuple(toposort(self.outputs, self.inputs))
+
+    @cached_property
+    def settled(self) -> set[object]:
+        """The passes that have nothing to do here."""
+        return set()

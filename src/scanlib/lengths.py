@@ -19,7 +19,7 @@ def step_axes(graph: FunctionGraph) -> list[tuple[bool, ...]]:
     inputs = {id(v) for v in graph.inputs}
     found: set[int] = set()
     stack: list[Variable] = []
-    for node in toposort(graph.outputs, graph.inputs):
+    for node in graph.order:
         if node.op.name == "scan":
             stack.extend(operands_of(node).sequences)
     seen: set[int] = set()

@@ -127,7 +127,7 @@ cumprod = Op("cumprod", _infer, _prod_reference, _stages(1, _combine("mul")), _p
 
 
 def _recurrence_infer(ctx: Inference) -> Sequence[tuple[str, Shape]]:
-    shape = ctx.broadcast([ctx.shape(0), ctx.shape(1)], "linear_recurrence")
+    shape = ctx.broadcast([ctx.shape(0), ctx.shape(1)], lambda: "linear_recurrence")
     return [(ctx.dtype(0), shape)]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -61,8 +62,8 @@ class Inference:
         if isinstance(a, int) and isinstance(b, int) and a != b and a != 1 and b != 1:
             raise UserValueError(message.format(a, b))
 
-    def broadcast(self, shapes: Sequence[Shape], what: str) -> Shape:
-        """The NumPy broadcast of `shapes`; a user error naming `what` when they do not."""
+    def broadcast(self, shapes: Sequence[Shape], what: Callable[[], str]) -> Shape:
+        """The NumPy broadcast of `shapes`; a user error naming what `what` tells when they do not."""
         ndim = max((len(s) for s in shapes), default=0)
         result: list[Dim] = []
         for axis in range(ndim):
@@ -70,7 +71,7 @@ class Inference:
             for s in shapes:
                 position = axis - (ndim - len(s))
                 if position >= 0:
-                    dim = self._broadcast_dim(dim, s[position], f"{what}: axis {axis}: {{0}} against {{1}}")
+                    dim = self._broadcast_dim(dim, s[position], what, axis)
             result.append(dim)
         return tuple(result)
 
@@ -78,7 +79,7 @@ class Inference:
         """Whether two dims are known to be equal."""
         return a is not None and a is b
 
-    def _broadcast_dim(self, a: Dim, b: Dim, message: str) -> Dim:
+    def _broadcast_dim(self, a: Dim, b: Dim, what: Callable[[], str], axis: int) -> Dim:
         if isinstance(a, int) and a == 1:
             return b
         if (isinstance(b, int) and b == 1) or self.same(a, b):
@@ -86,7 +87,8 @@ class Inference:
         if a is None or b is None:
             other = b if a is None else a
             return other if isinstance(other, int) else None
-        self.require_broadcast(a, b, message + "; dimensions must be equal or 1")
+        message = f"{what()}: axis {axis}: {{0}} against {{1}}; dimensions must be equal or 1"
+        self.require_broadcast(a, b, message)
         if isinstance(a, int):
             return a
         if isinstance(b, int):
@@ -294,6 +296,7 @@ def require_float(v: Variable, what: str) -> None:
         )
 
 
+@cache
 def result_dtype(*dtypes: str) -> str:
     """NumPy's promotion (NEP 50; Python scalars have adopted a dtype before they reach here)."""
     return np.result_type(*dtypes).name

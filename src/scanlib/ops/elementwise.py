@@ -69,7 +69,7 @@ def infer(name: str, rule: Dtypes, kinds: str) -> Callable[[Inference], Sequence
         if kind(arguments[-1]) not in kinds:
             raise UserTypeError(f"{_call(name, ctx)}: not defined for {arguments[-1]}; cast first")
         shape = (
-            ctx.broadcast([ctx.shape(i) for i in count], _call(name, ctx))
+            ctx.broadcast([ctx.shape(i) for i in count], lambda: _call(name, ctx))
             if len(dtypes) > 1
             else ctx.shape(0)
         )

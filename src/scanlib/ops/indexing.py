@@ -221,7 +221,7 @@ set_subtensor: Op = Op(
 def _gathered_shape(ctx: Inference, first: int) -> Shape:
     """The shape of x read with the index arrays that are inputs `first`, …."""
     arrays = [ctx.shape(i) for i in range(first, len(ctx.inputs))]
-    together = ctx.broadcast(arrays, f"the index arrays of '{ctx.params['label']}'")
+    together = ctx.broadcast(arrays, lambda: f"the index arrays of '{ctx.params['label']}'")
     return (*together, *ctx.shape(0)[len(arrays) :])
 
 

@@ -111,7 +111,7 @@ def _solve_infer(name: str) -> Callable[[Inference], Sequence[tuple[str, Shape]]
         names = f"'{source_name(ctx.inputs[0])}' and '{source_name(ctx.inputs[1])}'"
         message = f"{name} of {names}: a matrix of {{0}} rows against a right side of {{1}} rows"
         ctx.require("eq", a[-2], b[-2], message)
-        batch = ctx.broadcast([a[:-2], b[:-2]], f"{name} of {names}")
+        batch = ctx.broadcast([a[:-2], b[:-2]], lambda: f"{name} of {names}")
         return [(ctx.dtype(0), (*batch, *b[-2:]))]
 
     return infer

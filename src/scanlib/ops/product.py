@@ -35,7 +35,7 @@ def _infer(ctx: Inference) -> Sequence[tuple[str, Shape]]:
         )
     message = f"product of {names}: {{0}} columns against {{1}} rows; the inner dimensions must be equal"
     ctx.require("eq", a[-1], b[-2], message)
-    batch = ctx.broadcast([a[:-2], b[:-2]], f"product of {names}")
+    batch = ctx.broadcast([a[:-2], b[:-2]], lambda: f"product of {names}")
     return [(ctx.dtype(0), (*batch, a[-2], b[-1]))]
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from .. import dims
 from ..dims import Shape
-from ..graph import Apply, Variable
+from ..graph import Apply, FunctionGraph, Variable
 from .base import Inference, Op, Region
 
 
@@ -42,6 +43,11 @@ class ScanSpec:
     truncate_gradient: int = -1
     checkpoint: int | str | None = None
     memory_budget: int | None = None
+
+    @cached_property
+    def step(self) -> FunctionGraph:
+        """The step graph."""
+        return FunctionGraph(self.inputs, self.outputs, self.name)
 
     @property
     def depths(self) -> tuple[int, ...]:

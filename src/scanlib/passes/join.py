@@ -190,7 +190,7 @@ def _pair(first: Apply, second: Apply) -> dict[int, Variable]:
 
 
 def _join(graph: FunctionGraph) -> FunctionGraph:
-    scans = [node for node in toposort(graph.outputs, graph.inputs) if is_scan(node)]
+    scans = list(filter(is_scan, graph.order))
     for k, node in enumerate(scans):
         made = _equal_states(node)
         for later in scans[k + 1 :]:

@@ -10,9 +10,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from ..choices import LOWERING
+from ..collector import uncollected
 from ..config import config
 from ..errors import UserError, UserValueError
-from ..graph import FunctionGraph, check, toposort
+from ..graph import FunctionGraph, check
 from ..ops.scan_op import spec_of
 from .absorb import absorb
 from .fold import fold
@@ -54,6 +55,7 @@ NAMES = tuple(p.name for p in PASSES)
 ROUNDS = 4
 
 
+@uncollected()
 def optimise(
     graph: FunctionGraph, only: Collection[str] | None = None, check_passes: bool | None = None
 ) -> FunctionGraph:
@@ -106,8 +108,6 @@ def _run(p: NamedPass, graph: FunctionGraph, checking: bool) -> FunctionGraph:
 def check_graph(graph: FunctionGraph, stage: str) -> None:
     """D4, step graphs included."""
     check(graph.outputs, graph.inputs, stage)
-    for node in toposort(graph.outputs, graph.inputs):
-        if is_scan(node):
-            spec = spec_of(node)
-            step = FunctionGraph(spec.inputs, spec.outputs, spec.name)
-            check_graph(step, f"{stage} (in scan '{spec.name}')")
+    for node in filter(is_scan, graph.order):
+        spec = spec_of(node)
+        check_graph(spec.step, f"{stage} (in scan '{spec.name}')")

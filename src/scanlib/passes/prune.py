@@ -23,7 +23,7 @@ def live_outputs(graph: FunctionGraph) -> dict[int, set[int]]:
     """For every scan (by id): the numbers of the outputs that something reads."""
     live = {id(v) for v in graph.outputs}
     table: dict[int, set[int]] = {}
-    for node in reversed(toposort(graph.outputs, graph.inputs)):
+    for node in reversed(graph.order):
         if not is_scan(node):
             if any(id(v) in live for v in node.outputs):
                 live.update(id(v) for v in node.inputs)
@@ -229,7 +229,7 @@ def prune_loop(loop: Loop, read: set[int]) -> bool:
 def prune(graph: FunctionGraph) -> FunctionGraph:
     """Outermost scans first: an inner output is often read only by an outer one that goes."""
     live: dict[int, set[int]] = {}
-    if any(is_scan(node) for node in toposort(graph.outputs, graph.inputs)):
+    if any(map(is_scan, graph.order)):
         live = live_outputs(graph)
     if not live:
         return graph

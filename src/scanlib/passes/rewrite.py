@@ -47,13 +47,14 @@ def rebuild(
     rule: Rule | None = None,
     stop: Iterable[Variable] = (),
     origin_rule: OriginRule | None = None,
+    order: Sequence[Apply] | None = None,
 ) -> list[Variable]:
     """`outputs` with variables replaced (by id) and a rule applied to every node, inputs first.
 
     What `rule` makes is given to it again, what `origin_rule` makes is not.  The graph given is not changed;
     nodes that stay the same are shared.
     """
-    order = toposort(outputs, stop)
+    order = toposort(outputs, stop) if order is None else order
     existing = {id(v) for node in order for v in node.outputs}
     mapping: dict[int, Variable] = dict(replacements)
     for node in order:
@@ -78,12 +79,12 @@ def rebuild(
 
 def rewrite(graph: FunctionGraph, rule: Rule) -> FunctionGraph:
     """One sweep of `rule` over the graph (not into step graphs)."""
-    return with_outputs(graph, rebuild(graph.outputs, {}, rule, graph.inputs))
+    return with_outputs(graph, rebuild(graph.outputs, {}, rule, order=graph.order))
 
 
 def rewrite_by_origin(graph: FunctionGraph, rule: OriginRule) -> FunctionGraph:
     """The same for a rule that was prepared on the nodes of the old graph."""
-    return with_outputs(graph, rebuild(graph.outputs, {}, None, graph.inputs, rule))
+    return with_outputs(graph, rebuild(graph.outputs, {}, None, origin_rule=rule, order=graph.order))
 
 
 def with_outputs(graph: FunctionGraph, outputs: Sequence[Variable]) -> FunctionGraph:
@@ -95,9 +96,13 @@ def with_outputs(graph: FunctionGraph, outputs: Sequence[Variable]) -> FunctionG
 
 def map_step(run: Pass, spec: ScanSpec) -> ScanSpec:
     """`spec` with its step graph passed through `run`; the same object when nothing changed."""
-    step = FunctionGraph(spec.inputs, spec.outputs, spec.name)
-    done = run(step)
-    return spec if done is step else replace(spec, outputs=done.outputs)
+    if run in spec.step.settled:
+        return spec
+    done = run(spec.step)
+    if done is not spec.step:
+        return replace(spec, outputs=done.outputs)
+    spec.step.settled.add(run)
+    return spec
 
 
 def map_steps(run: Pass, graph: FunctionGraph) -> FunctionGraph:
@@ -113,7 +118,7 @@ def map_steps(run: Pass, graph: FunctionGraph) -> FunctionGraph:
         new = known[id(spec)]
         return None if new is spec else scan_op.apply(node.inputs, {**node.params, "spec": new}).outputs
 
-    if not any(is_scan(node) for node in toposort(graph.outputs, graph.inputs)):
+    if not any(map(is_scan, graph.order)):
         return graph
     return rewrite(graph, rule)
 
@@ -130,7 +135,7 @@ def everywhere(sweep: Pass) -> Pass:
 def readers(graph: FunctionGraph) -> dict[int, list[Apply | None]]:
     """For every variable (by id), who reads it: nodes, and None for the graph's own outputs."""
     table: dict[int, list[Apply | None]] = {}
-    for node in toposort(graph.outputs, graph.inputs):
+    for node in graph.order:
         for v in node.inputs:
             table.setdefault(id(v), []).append(node)
     for v in graph.outputs:
