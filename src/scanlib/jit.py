@@ -107,14 +107,12 @@ def _unlocked(name: str) -> Any:
     """A function of llvmlite's library without its lock, which lets in one thread at a time.
 
     LLVM asks for no more than that a context and what is made in it, and a target machine, are those of one thread.
+    Should llvmlite wrap its functions otherwise one day, threads take turns.
     """
     locked = getattr(ffi.lib, name)
-    function = getattr(_library, name)
-    function.argtypes, function.restype = locked.argtypes, locked.restype
-    return function
+    return getattr(locked, "_cfn", locked)
 
 
-_library = ctypes.CDLL(ffi.lib._name)
 _parse = _unlocked("LLVMPY_ParseAssembly")
 _run_on_module = _unlocked("LLVMPY_RunNewModulePassManager")
 _run_on_function = _unlocked("LLVMPY_RunNewFunctionPassManager")
