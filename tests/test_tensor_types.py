@@ -292,3 +292,17 @@ def test_namespace() -> None:
         assert hasattr(T.nnet, name), name
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = T.nothing
+
+
+def test_numpy_functions_of_variables() -> None:
+    """NumPy's elementwise functions build the graph, as those of the same name here; others say what to do instead."""
+    x = T.vector("x")
+    f = scanlib.function([x], np.maximum(np.tanh(x) / np.float32(2), np.ones(3) - x))
+    value = np.array([-1.0, 0.5, 2.0])
+    np.testing.assert_allclose(f(value), np.maximum(np.tanh(value) / 2, 1 - value), rtol=1e-14)
+    assert (np.float64(1) == x, np.float64(1) != x) == (False, True)  # identity, as of two variables
+    for mistake in (lambda: np.sum(x), lambda: np.add.reduce(x), lambda: np.array([x, x]), lambda: float(x)):
+        with pytest.raises(UserTypeError, match="symbolic.* use the function of scanlib.tensor"):
+            mistake()
+    with pytest.raises(UserTypeError, match="np.hypot"):
+        np.hypot(x, x)

@@ -21,12 +21,31 @@ def _tensor() -> ModuleType:
     return tensor
 
 
+def _no_value(v: Any, wanted: str) -> UserTypeError:
+    return UserTypeError(
+        f"{v!r} is symbolic and has no value yet, as {wanted} needs: use the function of scanlib.tensor "
+        "instead of NumPy's, or .eval() to compute a value"
+    )
+
+
 class _Arithmetic:
     """Operators on elements.  `==` and `!=` compare identity, as in Theano: use T.eq and T.neq."""
 
     # NumPy leaves `array * variable` to the variable.
     __array_priority__ = 1000
-    __array_ufunc__ = None
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        """np.tanh(x) is T.tanh(x): NumPy's elementwise functions are those of the same name here."""
+        name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
+        if name in ("equal", "not_equal"):
+            return (inputs[0] is inputs[1]) == (name == "equal")
+        made = getattr(_tensor(), name, None)
+        if made is None or options:
+            raise _no_value(self, f"np.{name}")
+        return made(*inputs)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
+        raise _no_value(self, f"np.{function.__name__}")
 
     def __add__(self, other: Any) -> Variable:
         return _tensor().add(self, other)
@@ -322,10 +341,10 @@ class Operators(_Arithmetic, _Reductions, _Shape):
         )
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
-        raise UserTypeError(
-            f"'{self!r}' is symbolic and has no value yet: use the function of scanlib.tensor instead of "
-            "NumPy's, or .eval() to compute a value"
-        )
+        raise _no_value(self, "an array")
+
+    def __float__(self) -> float:
+        raise _no_value(self, "a Python number")
 
     @property
     def tag(self) -> SimpleNamespace:
