@@ -98,6 +98,21 @@ def test_unknown_shapes() -> None:
     assert explain(f).peak_bytes is None and "?" in str(explain(f))
 
 
+def test_unknown_shapes_that_do_not_fit() -> None:
+    with pytest.raises(UserTypeError, match="count as larger than 16.* give the shapes of m"):
+        explain(scanlib.function([m], m + T.zeros(3)))
+    # The shape of a scalar is a shape, too.
+    assert explain(scanlib.function([x, h0], leaky()[-1]), (STEPS,), ()).scans[0].steps == STEPS
+
+
+def test_scans_within_a_scan_of_no_steps() -> None:
+    f, _ = compiled(nested(lambda t: t[-2:].sum()))
+    for steps in (0, STEPS):
+        e = explain(f, (steps, WIDTH), 0.5)
+        assert [s.steps for s in e.walk()] == ([0, None] if steps == 0 else [STEPS, WIDTH])
+        assert str(e) and e.html()
+
+
 def test_small_dims_change_the_form() -> None:
     f = scanlib.function([c, W, U, B], elman(c, B)[-1])
     weights = [(WIDTH, WIDTH), (WIDTH, WIDTH)]

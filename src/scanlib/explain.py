@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from .errors import UserTypeError
+from .errors import UserError, UserTypeError
 from .graph import FunctionGraph, SharedVariable, Variable, describe, toposort
 from .plan import NO_SLOT, STEPS_SLOT, Branch, Call, Instruction, Library, Loop, Storage
 from .statements import products
@@ -169,7 +169,16 @@ def explain(f: Function, *arguments: Any, **named: Any) -> Explanation:
     graph = optimise(f.program.graph)
     shapes, values = _arguments(f, arguments, named)
     lengths = step_axes(graph)
-    lowered = lower(graph, signature(shapes, lengths, base_axes(graph), SMALL), lengths)
+    try:
+        lowered = lower(graph, signature(shapes, lengths, base_axes(graph), SMALL), lengths)
+    except UserError as error:
+        unknown = [describe(v) for v, shape in zip(graph.inputs, shapes) if None in shape]
+        if not unknown:
+            raise
+        raise UserTypeError(
+            f"explain: {f.name}: dims that are not given count as larger than {SMALL}, which does not fit here "
+            f"({error}); give the shapes of {', '.join(unknown)}"
+        ) from error
     run = DryRun(lowered, shapes, values)
     inputs = tuple(
         InputExplanation(describe(v), v.dtype, tuple(s), isinstance(v, SharedVariable))
@@ -217,7 +226,7 @@ def _arguments(
 
 def _is_shape(value: Any, v: Variable) -> bool:
     whole = isinstance(value, tuple) and all(d is None or isinstance(d, (int, np.integer)) for d in value)
-    return whole and v.ndim > 0 and len(value) == v.ndim
+    return whole and len(value) == v.ndim
 
 
 def _dims(given: Sequence[int | None] | None, v: Variable) -> Dims:
@@ -248,7 +257,7 @@ class _Scans:
         from .ops.scan_op import spec_of
         from .printing import brief
 
-        report, sizes = self.reports[loop.done_slot], self.run.loops[loop.done_slot]
+        report, sizes = self.reports[loop.done_slot], self.run.sizes(loop)
         spec = spec_of(report.node)
         parts = {"prologue": loop.prologue, "recurrence": loop.recurrence, "epilogue": loop.epilogue}
         labels = [o.label for o in report.outputs]

@@ -73,6 +73,11 @@ class DryRun:
                 self.arrays[row.buffer] = values[i].ravel()
         self.run(plan.instructions, 0, 1, None)
 
+    def sizes(self, loop: Loop) -> LoopSizes:
+        """What was found of `loop`; of one within a loop of no steps nothing is known."""
+        unknown: list[int | None] = [None for _ in loop.storages]
+        return self.loops.get(loop.done_slot) or LoopSizes(slots=unknown, bytes=unknown)
+
     # -- instructions ----------------------------------------------------------------------------------
 
     def run(
