@@ -30,10 +30,21 @@ def test_names() -> None:
     assert theano.as_tensor_variable(1.0).ndim == 0
 
 
+def test_clone(mode: str) -> None:
+    x, y = T.vectors("x", "y")
+    s, _ = theano.scan(lambda a, s: s + a, x, 0.0)
+    both = theano.clone([s[-1], y.sum()], replace={x: y * 2, y: x})
+    f = theano.function([x, y], both, mode=mode)
+    assert [float(v) for v in f(np.ones(3), np.full(4, 5.0))] == [40.0, 3.0]
+    assert theano.clone(s) is s
+    with pytest.raises(theano.errors.UserTypeError, match="clone: 'x' is float64.*its replacement is"):
+        theano.clone(s, replace=[(x, T.matrix("m"))])
+
+
 def test_unknown_names_are_attribute_errors() -> None:
     with pytest.raises(AttributeError):
         theano.no_such_name  # noqa: B018
-    assert "grad" in dir(theano)
+    assert all(hasattr(theano, name) for name in dir(theano))
 
 
 def test_settings_without_meaning_are_accepted() -> None:

@@ -33,7 +33,7 @@ _LAZY = {
     "grad": "gradient", "Rop": "gradient", "Lop": "gradient", "jacobian": "gradient", "hessian": "gradient",
     "hessian_vector_product": "gradient", "jvp": "gradient", "vjp": "gradient", "verify_grad": "verify",
     "disconnected_grad": "gradient", "zero_grad": "gradient", "grad_clip": "gradient", "grad_scale": "gradient",
-    "dot": "tensor", "until": "scan_module",
+    "dot": "tensor", "until": "scan_module", "clone": "scan_utils",
 }  # fmt: skip
 _LAZY_MODULES = (
     "ifelse",
@@ -42,7 +42,6 @@ _LAZY_MODULES = (
     "gof",
     "reference",
     "tutorial",
-    "export",
 )
 
 

@@ -196,20 +196,21 @@ def _results(outputs: Any) -> Results:
     return Results((convert(outputs, "the output"),), "one")
 
 
-def _givens(givens: Any) -> dict[Variable, Variable]:
+def replacements(pairs: Any, what: str) -> dict[Variable, Variable]:
+    """{variable: what to put in its place}, checked; `what` names the argument in messages."""
     from .tensor.types import as_tensor_variable
 
     result: dict[Variable, Variable] = {}
-    for old, value in pairs_of(givens, "givens"):
+    for old, value in pairs_of(pairs, what):
         if not isinstance(old, Variable):
-            raise UserTypeError(f"givens: expected a variable to replace, got {old!r}")
+            raise UserTypeError(f"{what}: expected a variable to replace, got {old!r}")
         if old in result:
-            raise UserValueError(f"givens: variable '{describe(old)}' is replaced twice")
+            raise UserValueError(f"{what}: variable '{describe(old)}' is replaced twice")
         weak = isinstance(value, (int, float, list)) and not isinstance(value, np.generic)
         new = as_tensor_variable(np.asarray(value).astype(old.dtype) if weak else value)
         if new.dtype != old.dtype or new.ndim != old.ndim:
             raise UserTypeError(
-                f"givens: '{describe(old)}' is {old.type}, its replacement is {new.type}; "
+                f"{what}: '{describe(old)}' is {old.type}, its replacement is {new.type}; "
                 "dtype and number of dimensions must be equal: cast or reshape the replacement"
             )
         result[old] = new
@@ -268,8 +269,8 @@ def normalise(
             if argument.default is None:
                 raise UserValueError(f"In: '{argument.name}' has an update but no default value to update")
             table[argument.default] = as_update(argument.default, update, "update of an input")
-    replacements = _givens(givens)
-    targets = substitute([*results.variables, *table.values()], replacements) if replacements else None
+    replaced = replacements(givens, "givens")
+    targets = substitute([*results.variables, *table.values()], replaced) if replaced else None
     if targets is not None:
         results = Results(tuple(targets[: len(results.variables)]), results.form, results.names)
         table = dict(zip(table, targets[len(results.variables) :]))
@@ -306,4 +307,5 @@ __all__ = [
     "as_update",
     "normalise",
     "pairs_of",
+    "replacements",
 ]
