@@ -216,8 +216,31 @@ def test_shape_mismatch_in_a_step(mode: str) -> None:
     results, _ = scan(lambda row: T.dot(row, w), sequences=a, name="product")
     f = scanlib.function([a, w], results, mode=mode)
     assert f(np.ones((3, 2)), np.ones((2, 4))).shape == (3, 4)
-    with pytest.raises(UserError, match="3"):
+    with pytest.raises(UserError, match="scan 'product'.*2 columns against 3 rows"):
         f(np.ones((3, 2)), np.ones((3, 4)))
+
+
+@pytest.mark.parametrize("length", [9, 20])
+def test_messages_tell_lengths_however_large(length: int, mode: str) -> None:
+    """Compiled code does not know large lengths apart, its messages do."""
+    results, _ = scan(lambda s: s + v, outputs_info=T.zeros(5), n_steps=3, name="sum")
+    f = scanlib.function([v], results, mode=mode)
+    assert f(np.ones(5)).shape == (3, 5)
+    with pytest.raises(UserError, match=f"scan 'sum'.*{length}"):
+        f(np.ones(length))
+    assert f(np.ones(5)).shape == (3, 5)
+
+
+def test_a_step_without_results() -> None:
+    with pytest.raises(UserError, match="scan 'forgets': the step returns nothing"):
+        scan(lambda a: None, sequences=u, name="forgets")
+
+
+def test_memory_that_is_not_there() -> None:
+    n = T.lscalar("n")
+    f = scanlib.function([n], scan(lambda a: 2 * a, outputs_info=x * 0 + 1, n_steps=n)[0], givens={x: 1.0})
+    with pytest.raises(MemoryError, match="scan 'scan': [0-9]+ bytes could not be allocated"):
+        f(10**15)
 
 
 def test_state_whose_shape_drifts_at_run_time(mode: str) -> None:

@@ -174,7 +174,12 @@ cdef class Dispatcher:
         cdef size_t size = self.dims_count * sizeof(int64_t)
         if self.last is not None and memcmp(PyBytes_AS_STRING(self.last_key), key, size) == 0:
             return self.last
-        return self.find(PyBytes_FromStringAndSize(<char*>key, size))
+        try:
+            return self.find(PyBytes_FromStringAndSize(<char*>key, size))
+        except (ValueError, IndexError):
+            # Lengths that do not fit together: with all of them known, the message tells them.
+            self.specialise(self.lengths(views))
+            raise
 
     cdef void tell_multiples(self, const InputView* views, int64_t* key) noexcept:
         """Large dims that are multiples of a base become part of the key; see `signature` in lengths.py."""
@@ -206,6 +211,10 @@ cdef class Dispatcher:
         self.last_key = key
         self.last = executable
         return executable
+
+    cdef tuple lengths(self, const InputView* views):
+        """All dims per input."""
+        return tuple([tuple([views[i].dims[axis] for axis in range(self.ndims[i])]) for i in range(self.ndims.size())])
 
     cdef tuple signature(self, bytes key):
         """The key as dims per input, -1 for a dim that stays a run-time value."""

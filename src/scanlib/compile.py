@@ -92,7 +92,8 @@ def _failure(name: str, lowered: Lowered) -> Callable[..., Exception]:
         if kind == "library":
             return _library_failure(code, where, instruction)
         if kind == "memory":
-            return MemoryError(f"{name}: {where}{code} bytes for {instruction} could not be allocated")
+            purpose = f" for {instruction}" if instruction else ""
+            return MemoryError(f"{name}: {where}{code} bytes{purpose} could not be allocated")
         if kind == "steps":
             return UserValueError(f"{name}: {where}the number of steps is {code}, expected 0 or more")
         return InternalError(f"{name}: {where}{instruction}: {kind} {code} {values}")

@@ -75,6 +75,11 @@ def trace(arguments: ScanArguments) -> Step:
     given = [*flat, *arguments.non_sequences]
     _check_signature(arguments, given)
     returned = parse(arguments.fn(*given), arguments.name)
+    if not returned.outputs and not returned.updates:
+        raise UserValueError(
+            f"scan '{arguments.name}': the step returns nothing to compute; expected outputs, or new values of shared "
+            "variables"
+        )
     outputs = _outputs(returned.outputs, infos, arguments)
     updates: dict[SharedVariable, Variable] = {}
     for target, value in returned.updates:

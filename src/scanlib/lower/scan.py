@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from .. import lowered
 from ..dims import product, strides
-from ..errors import UserValueError
+from ..errors import UserError, UserValueError
 from ..graph import Apply, Variable
 from ..lowered import Int
 from ..ops.scan_op import ScanSpec, operands_of, spec_of
@@ -90,7 +90,11 @@ def lower_scan(region: Region, node: Apply, level: int) -> list[Instruction]:
     outputs = [_output(region, node, spec, k) for k in range(len(spec.keep))]
     program = region.program
     slots = LoopSlots(region.slot(steps), program.slot(), program.slot(), program.slot(), program.slot(1))
-    body, rows, reasons = _lower_body(region, node, outputs, slots)
+    try:
+        body, rows, reasons = _lower_body(region, node, outputs, slots)
+    except UserError as error:
+        where = f"scan '{spec.name}'"
+        raise error if str(error).startswith(where) else type(error)(f"{where}: {error}") from error
     storages = tuple(_storage(region, body.region, o) for o in outputs)
     start, prologue, recurrence, epilogue = body.instructions()
     loop = Loop(
