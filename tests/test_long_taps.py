@@ -76,3 +76,42 @@ def test_checkpoints(checkpoint: int | str) -> None:
     values = rng.normal(size=120), rng.normal(size=50)
     for a, b in zip(*(g(*values) for g in grads)):
         np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
+
+
+def test_states_that_feed_each_other_in_a_chain() -> None:
+    """What is read needs all of the chain before it; the end of it that nothing reads goes."""
+    x = T.vector("x")
+    count, used = 6, 3
+    outputs, _ = scanlib.scan(lambda x, *s: [x, *s[:-1]], x, [np.float64(0)] * count, name="chain")
+    f = scanlib.function([x], outputs[used])
+    assert f([1.0, 2.0, 3.0, 4.0, 5.0]).tolist() == [0.0, 0.0, 0.0, 1.0, 2.0]
+    (scan,) = scanlib.explain(f).scans
+    assert len(scan.outputs) <= used + 1
+    summed = scanlib.function([x], [v.sum() for v in scanlib.grad(outputs[used][-1] ** 2, [x])])
+    assert summed([1.0, 2.0, 3.0, 4.0, 5.0]) == [4.0]
+
+
+def test_many_taps() -> None:
+    """An autoregression of high order, and its gradient."""
+    order, rng = 40, np.random.default_rng(1)
+    x, w = T.vectors("x", "w")
+    y, _ = scanlib.scan(
+        lambda x, *past: x + sum(w[i] * v for i, v in enumerate(past)),
+        x,
+        dict(initial=T.zeros(order), taps=list(range(-order, 0))),
+    )
+    cost = (y**2).sum()
+    f = scanlib.function([x, w], [cost, *scanlib.grad(cost, [x, w])])
+    at = rng.normal(size=60), 0.2 * rng.normal(size=order) / order
+    along = rng.normal(size=60), rng.normal(size=order)
+
+    def plain(values: np.ndarray, weights: np.ndarray) -> float:
+        past = [0.0] * order
+        for v in values:
+            past.append(v + np.dot(weights, past[-order:]))
+        return float(np.sum(np.square(past)))
+
+    value, *slopes = f(*at)
+    assert value == pytest.approx(plain(*at), rel=1e-10)
+    up, down = (plain(*(a + e * d for a, d in zip(at, along))) for e in (1e-6, -1e-6))
+    assert sum((g * d).sum() for g, d in zip(slopes, along)) == pytest.approx((up - down) / 2e-6, rel=1e-6)

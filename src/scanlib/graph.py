@@ -265,8 +265,13 @@ def clients(outputs: Iterable[Variable]) -> dict[int, list[tuple[Apply, int]]]:
     return table
 
 
-def ancestors(outputs: Iterable[Variable]) -> Iterator[Variable]:
-    """Every variable `outputs` depend on, themselves included, each once."""
+def ancestors(
+    outputs: Iterable[Variable], before: Mapping[int, Variable] | None = None
+) -> Iterator[Variable]:
+    """Every variable `outputs` depend on, themselves included, each once.
+
+    before[id(v)]   what an input v of a step depends on in the step before
+    """
     seen: set[int] = set()
     stack = list(outputs)
     while stack:
@@ -277,6 +282,8 @@ def ancestors(outputs: Iterable[Variable]) -> Iterator[Variable]:
         yield v
         if v.owner is not None:
             stack.extend(v.owner.inputs)
+        elif before and id(v) in before:
+            stack.append(before[id(v)])
 
 
 @dataclass(frozen=True)

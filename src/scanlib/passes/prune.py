@@ -46,14 +46,11 @@ def _drop_unread(loop: Loop, read: set[int]) -> bool:
     """Drop mapped outputs nobody reads and states that only feed themselves."""
     mapped = [m for m in loop.mapped if m.source is None or m.source in read]
     results = [m.value for m in mapped] + ([] if loop.condition is None else [loop.condition])
-    kept = [s for s in loop.states if s.source is None or s.source in read]
-    while True:
-        needed = _needs(results + [s.next for s in kept])
-        more = [s for s in loop.states if s not in kept and any(id(v) in needed for v in s.steps)]
-        if not more:
-            break
-        kept += more
-    states = [s for s in loop.states if s in kept]
+    kept = [s.source is None or s.source in read for s in loop.states]
+    before = {id(v): s.next for s in loop.states for v in s.steps}
+    reached = ancestors([*results, *(s.next for s, is_read in zip(loop.states, kept) if is_read)], before)
+    needed = {id(v) for v in reached}
+    states = [s for s, is_read in zip(loop.states, kept) if is_read or any(id(v) in needed for v in s.steps)]
     changed = len(states) != len(loop.states) or len(mapped) != len(loop.mapped)
     loop.states, loop.mapped = states, mapped
     return changed
