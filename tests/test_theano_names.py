@@ -30,6 +30,14 @@ def test_names() -> None:
     assert theano.as_tensor_variable(1.0).ndim == 0
 
 
+def test_names_of_linear_algebra() -> None:
+    m = T.matrix("m")
+    f = theano.function([m], [T.nlinalg.trace(m), T.nlinalg.extract_diag(m), T.nlinalg.norm(m), T.ravel(m)])
+    total, diagonal, length, flat = f([[3.0, 0.0], [0.0, 4.0]])
+    assert (float(total), diagonal.tolist(), float(length)) == (7.0, [3.0, 4.0], 5.0)
+    assert flat.tolist() == [3.0, 0.0, 0.0, 4.0]
+
+
 def test_clone(mode: str) -> None:
     x, y = T.vectors("x", "y")
     s, _ = theano.scan(lambda a, s: s + a, x, 0.0)

@@ -62,7 +62,6 @@ def iround(x: Any, mode: str = "half_to_even") -> graph.Variable:
 
 
 get_vector_length = len
-alloc_diag = diag  # noqa: F405
 
 
 def __getattr__(name: str) -> Any:

@@ -14,8 +14,9 @@ from ..ops import linalg as rows
 from ..ops import sort as sort_rows
 from ..ops.base import Op, is_float, result_dtype
 from ..ops.shape import dimshuffle
+from .creation import diag, trace
 from .products import _padded, dot
-from .reductions import _flat, normalize_axis
+from .reductions import _flat, norm, normalize_axis
 from .types import as_tensor_variable
 
 
@@ -167,7 +168,11 @@ def argsort(x: Any, axis: int | None = -1) -> Variable:
 
 matrix_inverse = inv
 
+# Theano's names.
+alloc_diag = extract_diag = diag
+
 __all__ = [
-    "argsort", "cholesky", "det", "eigh", "eigvalsh", "inv", "matrix_dot", "matrix_inverse", "qr", "slogdet",
-    "solve", "solve_lower_triangular", "solve_triangular", "solve_upper_triangular", "sort",
+    "alloc_diag", "argsort", "cholesky", "det", "diag", "eigh", "eigvalsh", "extract_diag", "inv", "matrix_dot",
+    "matrix_inverse", "norm", "qr", "slogdet", "solve", "solve_lower_triangular", "solve_triangular",
+    "solve_upper_triangular", "sort", "trace",
 ]  # fmt: skip

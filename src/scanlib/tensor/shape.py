@@ -70,6 +70,11 @@ def flatten(x: Any, ndim: int = 1, outdim: int | None = None) -> Variable:
     return rows.reshape(x, *dims[: ndim - 1], rest)
 
 
+def ravel(x: Any) -> Variable:
+    """x with all its axes laid into one."""
+    return flatten(x)
+
+
 def dimshuffle(x: Any, *order: Any) -> Variable:
     """The axes of x in another order: ints are axes of x, 'x' a new one; those left out must be 1 long."""
     x = as_tensor_variable(x)
@@ -374,7 +379,7 @@ def Rebroadcast(*pattern: tuple[int, bool]) -> Any:
 __all__ = [
     "Rebroadcast", "addbroadcast", "broadcast_arrays", "broadcast_shape", "broadcast_to", "concatenate",
     "dimshuffle", "expand_dims", "flatten", "horizontal_stack", "join", "moveaxis", "patternbroadcast",
-    "repeat",
+    "ravel", "repeat",
     "reshape", "roll", "shape", "shape_i", "shape_padaxis", "shape_padleft", "shape_padright", "size",
     "specify_shape", "split", "squeeze", "stack", "stacklists", "swapaxes", "tensor_copy", "tile",
     "transpose",
