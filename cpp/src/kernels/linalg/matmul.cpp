@@ -305,7 +305,7 @@ bool split_product(const View<T>& a, const View<T>& b, const View<T>& out, bool 
       to.data += first * to.col_stride;
     }
     if constexpr (std::is_floating_point_v<T>) {
-      if (panels) return multiply_panels(left, right, to, accumulate);
+      if (panels) return multiply_panels(left, Stack<T>{right}, to, accumulate);
     }
     if (!product(left, right, to, accumulate)) good.store(false, std::memory_order_relaxed);
   });
@@ -369,29 +369,49 @@ bool shares_items(const Tensor& tensor) {
   return false;
 }
 
-// A sum of products over a batch whose items lie in different orders, as where one operand runs backwards: panel by
-// panel through all items, so that the sums stay in the cache.  False if it is none, or too small for that.
+// A sum of products over a batch whose items lie in different orders, as where one operand runs backwards.  Where
+// the left operands are one matrix in either direction, it is one product, whose right operand is brought together
+// panel by panel; else each panel goes through all items, so that its sums stay in the cache.  False if it is no
+// such sum, or too small for that.
 template <class T>
-bool sum_in_panels(const Tensor* operands, std::int64_t batch, bool accumulate) {
+bool sum_in_panels(const Tensor* operands, bool accumulate) {
+  if (operands[2].ndim != 3 || !is_broadcast(operands[2])) return false;
+  const std::int64_t batch = operands[2].dims[0];
+  View<T> left = matrix_of<T>(operands[0], 0);
+  Stack<T> right{matrix_of<T>(operands[1], 0), batch, operands[1].strides[0]};
   const View<T> out = matrix_of<T>(operands[2], 0);
-  const View<T> first_left = matrix_of<T>(operands[0], 0);
-  if (!is_broadcast(operands[2]) || !in_panels(first_left, matrix_of<T>(operands[1], 0), out, accumulate))
-    return false;
-  const std::int64_t work = batch * out.rows * out.cols * first_left.cols;
+  std::int64_t step = operands[0].strides[0];
+  if (step < 0) {  // from the last item to the first
+    left.data += (batch - 1) * step;
+    right.first.data += (batch - 1) * right.stride;
+    step = -step;
+    right.stride = -right.stride;
+  }
+  Axis inner{left.cols, left.col_stride};
+  inner.wrap(batch, step);
+  if (inner.good) {
+    left.cols = inner.dim;
+    left.col_stride = inner.stride;
+  } else {
+    right.count = 1;
+  }
+  if (!in_panels(left, right.first, out, accumulate)) return false;
+  const std::int64_t work = batch * out.rows * out.cols * right.first.rows;
   const int threads = threads_for(work, part_of_matrix / std::int64_t{sizeof(T)});
   run_split(split_items(out.cols, panel_width<T>, threads), [&](int, std::int64_t first, std::int64_t last) {
-    const int core[] = {2, 2, 2};
-    for (std::int64_t col = first; col < last; col += panel_width<T>) {
-      const std::int64_t cols = std::min<std::int64_t>(panel_width<T>, last - col);
-      for_items(operands, 3, core, 0, batch, [&](const std::int64_t* offsets) {
-        View<T> right = matrix_of<T>(operands[1], offsets[1]);
-        View<T> to = matrix_of<T>(operands[2], offsets[2]);
-        right.data += col * right.col_stride;
-        to.data += col;
-        right.cols = to.cols = cols;
-        multiply_panels(matrix_of<T>(operands[0], offsets[0]), right, to, true);
-        return true;
-      });
+    const std::int64_t width = inner.good ? last - first : panel_width<T>;
+    for (std::int64_t col = first; col < last; col += width) {
+      View<T> from = left;
+      Stack<T> part = right;
+      View<T> to = out;
+      part.first.cols = to.cols = std::min(width, last - col);
+      part.first.data += col * part.first.col_stride;
+      to.data += col;
+      for (std::int64_t item = 0; item < batch; item += part.count) {
+        multiply_panels(from, part, to, true);
+        from.data += step;
+        part.first.data += part.stride;
+      }
     }
   });
   return true;
@@ -405,7 +425,7 @@ Status run_batch(const Tensor* operands, bool accumulate) {
   std::int64_t batch = 1;
   for (int i = 0; i < out.ndim - 2; ++i) batch *= out.dims[i];
   if constexpr (std::is_floating_point_v<T>) {
-    if (sum_in_panels<T>(operands, batch, accumulate)) return Status::ok;
+    if (sum_in_panels<T>(operands, accumulate)) return Status::ok;
   }
   const std::int64_t work = batch * dim_back(out, 0) * dim_back(out, 1) * dim_back(operands[0], 0);
   const int threads = shares_items(out) ? 1 : threads_for(work, part_of_matrix / std::int64_t{sizeof(T)});
