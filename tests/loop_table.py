@@ -132,6 +132,24 @@ TABLE: dict[str, tuple[Callable[[], Any], list[Expected]]] = {
         lambda: (t := leaky(m, v0))[T.stack([t.shape[0] - 1, t.shape[0] - 4])],
         [lanes("4 ring")],
     ),
+    "squared distance from other rows": (
+        lambda: ((elman() - c[:, 0]) ** 2).mean(),
+        [native(LAST, LAST, prologue=("m[t] @ W",), kernels=("matmul", "matmul", ""))],
+    ),
+    "crossentropy of classes": (
+        lambda: T.nnet.categorical_crossentropy(T.nnet.softmax(readout()[1]), T.cast(x, "int64")).mean(),
+        [
+            native(
+                "0 last",
+                LAST,
+                LAST,
+                prologue=("m[t] @ W",),
+                epilogue=1,
+                sums=1,
+                kernels=("matmul", "matmul", "matmul"),
+            )
+        ],
+    ),
     "deep taps of rows": (lambda: deep_taps()[-2:], [lanes("2 ring")]),
     "logistic map": (
         lambda: scan(lambda v: 3.9 * v * (1 - v), states=v0, n_steps=n)[-1],

@@ -19,7 +19,7 @@ from scanlib.reference import evaluate
 x, u, m = T.dvector("x"), T.dvector("u"), T.dmatrix("m")
 W, U = T.dmatrix("W"), T.dmatrix("U")
 h0, w, v0 = T.dscalar("h0"), T.dscalar("w"), T.dvector("v0")
-n = T.lscalar("n")
+n, labels = T.lscalar("n"), T.lvector("labels")
 rng = np.random.default_rng(3)
 VALUES: dict[Variable, Any] = {
     x: rng.uniform(-1, 1, 7),
@@ -31,6 +31,7 @@ VALUES: dict[Variable, Any] = {
     w: np.asarray(0.7),
     v0: rng.uniform(-1, 1, 3),
     n: np.asarray(5),
+    labels: np.array([0, 2, 1, 1, 0, 2, 1]),
 }
 
 
@@ -256,6 +257,16 @@ KEEP: dict[str, tuple[Callable[[], Any], list[tuple[int | None, ...]]]] = {
     "last row of some columns": (lambda: vectors()[:, [0, 1]][-1], [(1,)]),
     "last column of a product": (lambda: T.dot(W, vectors().T)[:, -1], [(1,)]),
     "last of many products": (lambda: T.batched_dot(vectors()[:, None, :], vectors()[:, :, None])[-1], [(1,)]),
+    "squared distance from what may be as long": (lambda: ((leaky() - u) ** 2).mean(), [(1, 1)]),
+    "crossentropy": (
+        lambda: T.nnet.categorical_crossentropy(T.nnet.softmax(vectors()), labels).mean(),
+        [(1, 1)],
+    ),
+    "hits": (lambda: T.eq(T.argmax(vectors(), 1), labels).mean(), [(0, 1, 1)]),
+    "places in rows": (lambda: T.argmax(vectors(), 1), [(0, None)]),
+    "a column replaced, summed": (lambda: T.set_subtensor(vectors()[:, 0], w).sum(0), [(0, 1)]),
+    "rows side by side, summed": (lambda: T.concatenate([vectors(), m], 1).sum(0), [(0, 1)]),
+    "totals of sums along rows": (lambda: T.cumsum(vectors(), 1).max(0), [(0, 1)]),
     "variance over time": (lambda: vectors().var(0), [(0, 1, 1, 1)]),
     "standard deviation of a slice": (lambda: leaky()[2:].std(), [(0, 1, 0, 1, 1)]),
     "mean, deviation and last": (lambda: [(t := vectors()).mean(0), t.std(0), t[-1]], [(1, 1, 1, 1)]),
