@@ -187,9 +187,9 @@ class ValueEmitter:
     def place(self, e: Expr) -> None:
         """Computes `e`, in the outermost scope where it can be: its operands are known, or it is no `_EARLY` one."""
         here = level = len(self.scopes) - 1
-        if e.op in ("const", "bound") or (e.op == "dim" and f"d{e.value}" not in self.written):
+        if self.is_given(e):
             level = 0
-        elif e.op in _EARLY and e.dtype == "int64" and self.lanes_of(e) == 1:
+        elif self.is_early(e):
             level = max(self.level(a) for a in e.args)
         if level == here:
             self.scopes[level][e] = self.compute(e)
@@ -197,6 +197,18 @@ class ValueEmitter:
         lines, self.lines = self.lines, self.heads[level + 1]
         self.scopes[level][e] = self.compute(e)
         self.lines = lines
+
+    def is_given(self, e: Expr) -> bool:
+        """Whether the value of `e` is there when the kernel begins, and does not change."""
+        if e.op == "index":
+            return e is not self.lane and f"d{self.step_slots[e.value]}" not in self.written
+        return e.op in ("const", "bound") or (e.op == "dim" and f"d{e.value}" not in self.written)
+
+    def is_early(self, e: Expr) -> bool:
+        if e.dtype != "int64" or self.lanes_of(e) != 1:
+            return False
+        positive = e.op in ("udiv", "urem") and e.args[1].minimum is not None and e.args[1].minimum > 0
+        return positive or e.op in _EARLY
 
     def level(self, e: Expr) -> int:
         """The scope in which `e` is known."""
