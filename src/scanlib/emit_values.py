@@ -17,7 +17,7 @@ from .vector_math import shared_symbol, worth_sharing
 
 MATH = re.compile(r"@scanlib\.(\w+)\.(\w+)\(")
 # What may be computed earlier than it is needed: arithmetic on lengths and positions, which cannot fail.
-_EARLY = frozenset({"index_add", "index_sub", "index_mul", "minimum", "maximum"})
+_EARLY = frozenset({"index_add", "index_sub", "index_mul", "minimum", "maximum", "row"})
 # Lines of text, and places where lines come in later.
 Lines: TypeAlias = list["str | Lines"]
 
@@ -133,10 +133,22 @@ class ValueEmitter:
         return self.pointers[buffer]
 
     def address(self, buffer: int, offset: Expr) -> str:
+        type = memory_type(self.dtypes[buffer])
+        if offset.op == "index_add":
+            row, place = offset.args
+            first, second = self.emit(row), self.emit(place)
+            if first[0] == "%" and self.level(row) < self.level(place):
+                base = self.emit(lowered.expr("row", (row,), "int64", buffer))
+                # The row alone may begin outside of the buffer, as in x[i - 5].
+                return self.value(f"getelementptr {type}, ptr {base}, i64 {second}")
         base = self.pointer(buffer)
-        return self.value(
-            f"getelementptr inbounds {memory_type(self.dtypes[buffer])}, ptr {base}, i64 {self.emit(offset)}"
-        )
+        return self.value(f"getelementptr inbounds {type}, ptr {base}, i64 {self.emit(offset)}")
+
+    def row(self, e: Expr) -> str:
+        """The address of a row that a loop walks along: opaque, for LLVM takes it long to weigh what it is made of."""
+        type = memory_type(self.dtypes[e.value])
+        address = f"getelementptr {type}, ptr {self.pointer(e.value)}, i64 {self.emit(e.args[0])}"
+        return self.value(f"call ptr @llvm.strip.invariant.group.p0(ptr {self.value(address)})")
 
     def lanes_address(self, buffer: int, offset: Expr) -> str:
         """The address of what lies lane by lane: of the first lane, or of the last where they lie backwards."""
@@ -242,6 +254,8 @@ class ValueEmitter:
             return self.index(e)
         if e.op == "load":
             return self.load(e)
+        if e.op == "row":
+            return self.row(e)
         if e.op == "reg":
             lanes = self.lanes_of(e)
             name = self.registers[e.value]
