@@ -25,6 +25,30 @@ f = scanlib.function([x, w], scanlib.grad((ys**2).sum(), [x, w]))
 print([a.sum() for a in f(np.linspace(0, 1, 60).reshape(10, 6), np.ones(6))])
 """
 
+# Loads code where free memory is in pieces: pages apart, and then nothing for three gigabytes.
+PIECES = """
+import ctypes, numpy as np, scanlib, scanlib.tensor as T
+x, w = T.dmatrix("x"), T.dvector("w")
+step = lambda r, h: T.tanh(T.exp(h * w + r) - T.sigmoid(T.log1p(h**2)) * T.erf(h)) + T.sin(h[::-1])
+ys, _ = scanlib.scan(step, sequences=x, outputs_info=w)
+f = scanlib.function([x, w], scanlib.grad((ys**2).sum(), [x, w]))
+
+libc = ctypes.CDLL(None)
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+PROT_NONE, PRIVATE_ANONYMOUS_NORESERVE = 0, 0x4022
+reserve = lambda size: libc.mmap(None, size, PROT_NONE, PRIVATE_ANONYMOUS_NORESERVE, -1, 0)
+page, size = 4096, 3 << 30
+base = reserve(size)
+for i in range(1, 200):
+    assert libc.munmap(base + size - 2 * i * page, page) == 0
+for piece in (1 << 20, 1 << 16, 1 << 14, 1 << 13, page):
+    while reserve(piece) > base + size:
+        pass
+print([np.isfinite(a).all() for a in f(np.linspace(0, 1, 60).reshape(10, 6), np.ones(6))])
+"""
+
 # Code that has been loaded stays: an engine owns the one target machine that all engines share.
 ALIVE: list[dict[str, jit.Code]] = []
 
@@ -140,3 +164,11 @@ def test_an_error_in_any_thread_arrives(directory: Path, threads: int, wrong: in
         jit.load(texts)
     assert files(directory) == {}
     assert doubled() == pytest.approx(2 * np.exp(3.0), rel=1e-15)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="free memory is laid out by Linux's calls and constants")
+def test_code_is_loaded_where_free_memory_is_in_pieces(directory: Path) -> None:
+    """The parts of a kernel must lie close together, or LLVM would end the process."""
+    done = subprocess.run([sys.executable, "-c", PIECES], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "[np.True_, np.True_]\n"

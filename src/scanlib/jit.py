@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import mmap
 import os
 import stat
 import struct
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,10 @@ from .llvm_metadata import VECTORISE
 
 # Modules longer than this (in characters of IR) are not packed into vectors where there is no loop.
 PACKED_LENGTH = 15_000
+# Bytes from one part of loaded code to another, half of what LLVM's addresses reach.
+NEAR = 1 << 30
+# A process may have some 65 000 mappings.
+MOST_PIECES = 10_000
 # Before each object file in a file of the cache.
 _SIZE = struct.Struct("<Q")
 
@@ -199,10 +205,38 @@ def _compile(texts: Sequence[str], host: Machine) -> list[bytes]:
 def _link(objects: Sequence[bytes], host: Machine) -> Code:
     empty = llvm.parse_assembly("")
     engine = llvm.create_mcjit_compiler(empty, host.target)
-    for code in objects:
-        engine.add_object_file(llvm.ObjectFileRef.from_data(code))
-    engine.finalize_object()
+    with _far_pieces_held(2 * sum(map(len, objects)) + (1 << 20)):
+        for code in objects:
+            engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+        engine.finalize_object()
     return Code(engine)
+
+
+@contextmanager
+def _far_pieces_held(size: int) -> Iterator[None]:
+    """Inside, what takes at most `size` bytes of memory finds its parts close together.
+
+    The system looks from one end of memory for the first free piece that is large enough, so smaller parts may come to
+    lie anywhere between that end and where the whole would.  LLVM ends the process when the code and the constants of a
+    kernel are 2 GB apart.
+    """
+    with mmap.mmap(-1, size) as whole:
+        place = _address(whole)
+    held: list[mmap.mmap] = []
+    for _ in range(MOST_PIECES):
+        held.append(mmap.mmap(-1, mmap.PAGESIZE))
+        if abs(_address(held[-1]) - place) <= NEAR:
+            held.pop().close()
+            break
+    try:
+        yield
+    finally:
+        for piece in held:
+            piece.close()
+
+
+def _address(piece: mmap.mmap) -> int:
+    return ctypes.addressof(ctypes.c_char.from_buffer(piece))
 
 
 # -- the directory ----------------------------------------------------------------------------------------
