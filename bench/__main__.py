@@ -27,7 +27,7 @@ def options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=11, help="interleaved samples per contender")
     parser.add_argument("--json", metavar="FILE", help="write everything measured")
     parser.add_argument(
-        "--load", nargs="+", metavar="FILE", help="measure nothing, but show what --json wrote"
+        "--load", nargs="+", metavar="FILE", help="measure nothing, but show what --json wrote, runs together"
     )
     parser.add_argument("--markdown", metavar="FILE", help="write the final table into a page")
     parser.add_argument("--plot", metavar="FILE", help="write a picture (PNG)")
@@ -76,9 +76,9 @@ def measured(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def loaded(files: Sequence[str]) -> dict[str, Any]:
-    """What several runs measured, each of some workloads."""
+    """What several runs measured, each of some workloads; those of a workload become one."""
     runs = [json.loads(Path(file).read_text()) for file in files]
-    return {**runs[-1], "workloads": [w for run in runs for w in run["workloads"]]}
+    return {**runs[-1], "workloads": summary.together([w for run in runs for w in run["workloads"]])}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

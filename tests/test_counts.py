@@ -25,3 +25,17 @@ def test_suite_lists_its_workloads() -> None:
     done = subprocess.run([sys.executable, "-m", "bench", "--list"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "garch: scanlib" in done.stdout
+
+
+def test_a_target_counts_as_met_only_if_every_run_meets_it(tmp_path: Path) -> None:
+    files = []
+    for i, value in enumerate((0.4, 0.45, 0.6)):
+        ratio = {"label": "best peer", "to": "jax", "value": value, "target": 0.5}
+        workload = {"name": "loop", "wrong": [], "failed": {}, "ratios": [ratio]}
+        files.append(tmp_path / f"{i}.json")
+        files[-1].write_text(json.dumps({"versions": {}, "cores": 2, "workloads": [workload]}))
+    command = [sys.executable, "-m", "bench", "--load", *map(str, files)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    row = done.stdout.splitlines()[-1]
+    assert row.split()[:3] == ["loop", "0.45", "jax"]
+    assert row.endswith("met in 2 of 3")
