@@ -358,3 +358,37 @@ def test_gradients_compiled(mode: str) -> None:
     expected = run("reference", [x, i], [T.grad(c, x) for c in costs], data, ix)
     for a, b in zip(got, expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
+@pytest.mark.parametrize("write", [None, T.set_subtensor, T.inc_subtensor])
+def test_positions_are_tested_where_there_is_no_element(write: Any, mode: str) -> None:
+    """Bounds are conditions on lengths: a result without elements does not hide that they fail."""
+    x0, n, k = T.vector("x0"), T.lscalar("n"), T.lscalar("k")
+    trace, _ = scanlib.scan(lambda x: 2 * x, outputs_info=x0, n_steps=n)
+    x, i = T.matrix("x"), T.lvector("i")
+    made = [p if write is None else write(p, 1.0) for p in (trace[-1], trace[-2:], x[7], x[k], x[i], x[:, i])]
+    last, end, seventh, kth, rows, columns = (
+        scanlib.function([x0, n, x, k, i], m, mode=mode, on_unused_input="ignore") for m in made
+    )
+    none = np.zeros(0, dtype=int)
+    assert last(np.ones(2), 1, np.ones((0, 0)), 0, none).size == 2
+    assert end(np.ones(2), 0, np.ones((0, 0)), 0, none).shape == (0, 2)
+    assert rows(np.ones(2), 0, np.ones((0, 3)), 0, none).shape == (0, 3)
+    for f, message, shape, at in [
+        (last, "index -1 is out of bounds for axis 0", (0, 0), none),
+        (seventh, "index 7 is out of bounds for axis 0 of 'x', which is 5 long", (5, 0), none),
+        (kth, "index 6 is out of bounds for axis 0 of 'x', which is 5 long", (5, 0), none),
+        (rows, "the index array of axis 0 of 'x' has entries, the axis is 0 long", (0, 0), [0]),
+        (columns, "the index array of axis 1 of 'x' has entries, the axis is 0 long", (0, 0), [0]),
+    ]:
+        with pytest.raises(UserIndexError, match=message):
+            f(np.ones(2), 0, np.ones(shape), 6, at)
+
+
+def test_positions_in_an_arm_are_tested_when_it_is_chosen(mode: str) -> None:
+    from scanlib.ifelse import ifelse
+
+    x = T.matrix("x")
+    f = scanlib.function([x], ifelse(x.shape[0] > 4, x[4], x.sum(0)), mode=mode)
+    assert f(np.ones((2, 0))).shape == (0,) and f(np.ones((5, 0))).shape == (0,)
+    assert f(np.ones((2, 3))).tolist() == [2, 2, 2]

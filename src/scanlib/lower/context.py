@@ -11,6 +11,7 @@ from ..errors import UserIndexError, UserValueError
 from ..graph import Apply, describe
 from ..lowered import Assign, Expr, Int, Statement, Store
 from ..ops.base import Inference, Params
+from ..ops.index_rules import inside
 from .program import View
 
 if TYPE_CHECKING:
@@ -48,6 +49,17 @@ class RunTimeInference(Inference):
                 raise UserValueError(worded(message, (a, b)))
             return
         self.region.require(condition, "value", message, (a, b))
+
+    def require_inside(self, i: Dim, n: Dim, message: str) -> None:
+        assert i is not None and n is not None
+        condition = inside(i, n)
+        if not isinstance(i, int) and self.region.data_level([condition]) >= 0:
+            return  # computed on the way: elements are guarded, as an index array's are
+        if condition.op == "const":
+            if not condition.value:
+                raise UserIndexError(worded(message, (i, n)))
+            return
+        self.region.require(condition, "index", message, (i, n))
 
     def require_broadcast(self, a: Dim, b: Dim, message: str) -> None:
         assert a is not None and b is not None

@@ -15,7 +15,7 @@ import numpy as np
 
 from .. import dims
 from ..dims import Dim, Shape
-from ..errors import UserTypeError, UserValueError
+from ..errors import UserIndexError, UserTypeError, UserValueError
 from ..graph import Apply, Constant, TensorType, Variable, describe
 from ..lowered import Expr, Int, Statement
 
@@ -56,6 +56,11 @@ class Inference:
             holds = {"eq": a == b, "ne": a != b, "lt": a < b, "le": a <= b, "gt": a > b, "ge": a >= b}[op]
             if not holds:
                 raise UserValueError(message.format(a, b))
+
+    def require_inside(self, i: Dim, n: Dim, message: str) -> None:
+        """UserIndexError `message` unless `i` is a position, maybe from the end, of an axis `n` long."""
+        if isinstance(i, int) and isinstance(n, int) and not -n <= i < n:
+            raise UserIndexError(message.format(i, n))
 
     def require_broadcast(self, a: Dim, b: Dim, message: str) -> None:
         """User error `message` unless the two dims broadcast."""

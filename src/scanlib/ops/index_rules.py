@@ -115,9 +115,7 @@ def indexed_shape(ctx: Inference) -> Shape:
         if isinstance(entry, Span):
             shape.append(region(entry, n, ctx.value).length)
             continue
-        i = resolve(entry.index, ctx.value)
-        if isinstance(i, int) and isinstance(n, int) and not -n <= i < n:
-            raise UserIndexError(outside(axis, ctx.name(0)).format(i, n))
+        ctx.require_inside(resolve(entry.index, ctx.value), n, outside(axis, ctx.name(0)))
     return tuple(shape)
 
 
@@ -127,18 +125,24 @@ def outside(axis: int, name: str) -> str:
 
 def position(ctx: Lowering, i: Int, n: Int, axis: int, name: str) -> Int:
     """Index `i` of an axis `n` long as a position: negative counts from the end, outside is an error."""
-    inside = lowered.choose(lowered.compare("lt", i, 0), lowered.add(i, n), i)
-    holds = lowered.logical("logical_and", lowered.compare("ge", inside, 0), lowered.compare("lt", inside, n))
-    if holds.op == "const" and holds.value:
-        return inside
-    return ctx.check(inside, holds, outside(axis, name), i, n)
+    return ctx.check(_from_start(i, n), inside(i, n), outside(axis, name), i, n)
 
 
 def at(ctx: Lowering, entry: At, axis: int) -> Int:
-    """The position of an At along `axis` of input 0."""
-    i = resolve(entry.index, ctx.value)
+    """The position of an At along `axis` of input 0; `indexed_shape` has checked one that is known."""
+    i, n = resolve(entry.index, ctx.value), ctx.shape(0)[axis]
     assert i is not None
-    return position(ctx, i, ctx.shape(0)[axis], axis, ctx.name(0))
+    return _from_start(i, n) if isinstance(i, int) else position(ctx, i, n, axis, ctx.name(0))
+
+
+def _from_start(i: Int, n: Int) -> Int:
+    return lowered.choose(lowered.compare("lt", i, 0), lowered.add(i, n), i)
+
+
+def inside(i: Int, n: Int) -> Expr:
+    """Whether `i` is a position, maybe from the end, of an axis `n` long."""
+    first = _from_start(i, n)
+    return lowered.logical("logical_and", lowered.compare("ge", first, 0), lowered.compare("lt", first, n))
 
 
 def numpy_index(index: Index, inputs: Sequence[Any]) -> tuple[Any, ...]:

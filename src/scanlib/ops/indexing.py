@@ -221,7 +221,13 @@ set_subtensor: Op = Op(
 def _gathered_shape(ctx: Inference, first: int) -> Shape:
     """The shape of x read with the index arrays that are inputs `first`, …."""
     arrays = [ctx.shape(i) for i in range(first, len(ctx.inputs))]
-    together = ctx.broadcast(arrays, lambda: f"the index arrays of '{ctx.params['label']}'")
+    label = ctx.params["label"]
+    together = ctx.broadcast(arrays, lambda: f"the index arrays of '{label}'")
+    count = dims.product(together)
+    for axis, n in zip(ctx.params["axes"], ctx.shape(0)):
+        # Elements test their positions; where other axes are empty too there is none that could.
+        message = f"the index array of axis {axis} of '{label}' has entries, the axis is 0 long"
+        ctx.require_inside(0, dims.choose("eq", count, 0, 1, n), message)
     return (*together, *ctx.shape(0)[len(arrays) :])
 
 
