@@ -174,6 +174,9 @@ def is_index(e: Expr) -> bool:
     return e.dtype == "int64" and e.op in _INDEX_LIKE
 
 
+# What `linear` looks into.
+_SUMS = frozenset({"const", "index_add", "index_sub", "index_mul"})
+
 # Σ factor · part + constant: the factor of each part, that of None being the constant.
 Linear: TypeAlias = dict["Expr | None", int]
 _linear: weakref.WeakKeyDictionary[Expr, Linear] = weakref.WeakKeyDictionary()
@@ -329,11 +332,13 @@ def compare(op: str, a: Int, b: Int) -> Expr:
     if isinstance(a, int) and isinstance(b, int):
         known = {"eq": a == b, "ne": a != b, "lt": a < b, "le": a <= b, "gt": a > b, "ge": a >= b}[op]
         return constant(known, "bool")
-    if isinstance(a, Expr) and isinstance(b, int) and a.minimum is not None:
-        if (op == "ge" and a.minimum >= b) or (op in ("gt", "ne") and a.minimum > b):
-            return constant(True, "bool")
-        if (op == "lt" and a.minimum >= b) or (op in ("le", "eq") and a.minimum > b):
-            return constant(False, "bool")
+    if isinstance(a, Expr) and isinstance(b, int):
+        low = a.minimum
+        if low is not None and low >= b and (op in ("ge", "lt") or low > b):
+            return constant(op in ("ge", "gt", "ne"), "bool")
+        if a.op not in _SUMS:
+            # Nothing more is known of it.
+            return expr(op, (a, as_expr(b)), "bool")
     difference = _plus(linear(a), linear(b), -1)
     if len(difference) == 1:
         return compare(op, difference[None], 0)

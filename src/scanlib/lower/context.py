@@ -61,15 +61,15 @@ class RunTimeInference(Inference):
             return
         self.region.require(condition, "index", message, (i, n))
 
-    def require_broadcast(self, a: Dim, b: Dim, message: str) -> None:
+    def require_broadcast(self, a: Dim, b: Dim, message: Callable[[], str]) -> None:
         assert a is not None and b is not None
         either = lowered.logical("logical_or", lowered.compare("eq", a, 1), lowered.compare("eq", b, 1))
         condition = lowered.logical("logical_or", lowered.compare("eq", a, b), either)
         if condition.op == "const":
             if not condition.value:
-                raise UserValueError(worded(message, (a, b)))
+                raise UserValueError(worded(message(), (a, b)))
             return
-        self.region.require(condition, "value", message, (a, b))
+        self.region.require(condition, "value", message(), (a, b))
 
 
 class ApplyContext:

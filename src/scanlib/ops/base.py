@@ -62,10 +62,10 @@ class Inference:
         if isinstance(i, int) and isinstance(n, int) and not -n <= i < n:
             raise UserIndexError(message.format(i, n))
 
-    def require_broadcast(self, a: Dim, b: Dim, message: str) -> None:
-        """User error `message` unless the two dims broadcast."""
+    def require_broadcast(self, a: Dim, b: Dim, message: Callable[[], str]) -> None:
+        """A user error with what `message` tells unless the two dims broadcast."""
         if isinstance(a, int) and isinstance(b, int) and a != b and a != 1 and b != 1:
-            raise UserValueError(message.format(a, b))
+            raise UserValueError(message().format(a, b))
 
     def broadcast(self, shapes: Sequence[Shape], what: Callable[[], str]) -> Shape:
         """The NumPy broadcast of `shapes`; a user error naming what `what` tells when they do not."""
@@ -92,8 +92,8 @@ class Inference:
         if a is None or b is None:
             other = b if a is None else a
             return other if isinstance(other, int) else None
-        message = f"{what()}: axis {axis}: {{0}} against {{1}}; dimensions must be equal or 1"
-        self.require_broadcast(a, b, message)
+        rule = f"axis {axis}: {{0}} against {{1}}; dimensions must be equal or 1"
+        self.require_broadcast(a, b, lambda: f"{what()}: {rule}")
         if isinstance(a, int):
             return a
         if isinstance(b, int):

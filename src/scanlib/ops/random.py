@@ -53,7 +53,7 @@ def _fit(ctx: Inference, name: str, i: int, size: Shape) -> None:
     message = f"{name}: parameter '{ctx.name(i)}' does not broadcast to the sample: {{0}} against {{1}}"
     for d, target in zip(reversed(shape), reversed(size)):
         if d != 1:
-            ctx.require_broadcast(d, target, message)
+            ctx.require_broadcast(d, target, lambda: message)
             if target == 1:
                 ctx.require("eq", d, target, message)
 

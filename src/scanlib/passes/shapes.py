@@ -7,7 +7,7 @@ keeps a trace alive.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from ..dims import Dim, Shape
 from ..errors import UserError
@@ -15,7 +15,7 @@ from ..graph import Apply, Constant, FunctionGraph, Variable
 from ..lowered import Expr
 from ..lowered import expr as make_expr
 from ..ops import shape as rows
-from ..ops.base import TABLE, Inference, Region
+from ..ops.base import TABLE, Inference, Pointwise, Region
 from ..ops.scan_op import ScanSpec, operands_of, spec_of
 from . import build
 from .hoist import is_free
@@ -85,13 +85,25 @@ class Shapes:
             if key in self.known:
                 stack.pop()
                 continue
+            stretched = _stretched(u, a)
+            if missing := self._unknown(stretched):
+                stack.extend(missing)
+                continue
+            lengths = [self.known[id(w), b] for w, b in stretched]
+            if lengths and all(same(lengths[0], n) for n in lengths[1:]):
+                # The type rule would say so too, in terms of what is 1 long.
+                self.alive.append(u)
+                self.known[key] = lengths[0]
+                continue
             expression, needed = self._describe(u, a)
-            missing = [(w, b) for w, b in needed.values() if b >= 0 and (id(w), b) not in self.known]
-            if missing:
+            if missing := self._unknown(needed.values()):
                 stack.extend(missing)
                 continue
             self.known[key] = self._build(u, a, expression, needed)
         return self.known[id(v), axis]
+
+    def _unknown(self, wanted: Iterable[tuple[Variable, int]]) -> list[tuple[Variable, int]]:
+        return [(w, b) for w, b in wanted if b >= 0 and (id(w), b) not in self.known]
 
     def _describe(self, v: Variable, axis: int) -> tuple[Dim, Needed]:
         """An axis of `v`: an int, an expression of what the second result lists, or None."""
@@ -188,6 +200,15 @@ class Shapes:
         return rebuild([made], values)[0]
 
 
+def _stretched(v: Variable, axis: int) -> list[tuple[Variable, int]]:
+    """The axes of operands that an axis of an elementwise result, not known to the types, is broadcast from."""
+    node = v.owner
+    if node is None or v.type.shape[axis] is not None or not isinstance(node.op.lower, Pointwise):
+        return []
+    own = [(w, axis - v.ndim + w.ndim) for w in node.inputs]
+    return [(w, a) for w, a in own if a >= 0 and w.type.shape[a] != 1]
+
+
 def row_dims(trace: Variable) -> list[Variable] | None:
     """The dimensions of a row of a trace; None when they cannot be told without it."""
     shapes = Shapes()
@@ -219,11 +240,12 @@ def _as_graph(e: Expr, bound: dict[Expr, Variable]) -> Variable:
     name = _ROWS.get(e.op, e.op)
     if name not in TABLE or e.op in ("load", "reg", "index", "bound", "cast"):
         raise _Opaque
+    if name == "switch":
+        yes, no = (_as_graph(a, bound) for a in e.args[1:])
+        return yes if same(yes, no) else TABLE[name](_as_graph(e.args[0], bound), yes, no)
     args = [_as_graph(a, bound) for a in e.args]
     if name in ("minimum", "maximum") and same(args[0], args[1]):
         return args[0]
-    if name == "switch" and same(args[1], args[2]):
-        return args[1]
     return TABLE[name](*args)
 
 
