@@ -132,15 +132,17 @@ def parts(roots: Iterable[Int]) -> list[Expr]:
 def below(roots: Iterable[Int]) -> Iterable[Expr]:
     """Every expression the roots are made of, once, operands first."""
     seen: set[Expr] = set()
-    stack = [(e, False) for e in roots if isinstance(e, Expr)]
+    # What waits for its operands, which are on the stack above it, is followed by None.
+    stack: list[Expr | None] = [e for e in roots if isinstance(e, Expr)]
     while stack:
-        e, ready = stack.pop()
-        if ready:
-            yield e
+        e = stack.pop()
+        if e is None:
+            ready = stack.pop()
+            assert ready is not None
+            yield ready
         elif e not in seen:
             seen.add(e)
-            stack.append((e, True))
-            stack.extend((a, False) for a in e.args)
+            stack += (e, None, *e.args)
 
 
 def coefficient(e: Int, index: Expr) -> Int | None:

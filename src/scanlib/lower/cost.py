@@ -15,11 +15,7 @@ MATH_COST = 20
 
 def is_math(e: Expr) -> bool:
     row = TABLE.get(e.op)
-    return (
-        row is not None
-        and isinstance(row.lower, Pointwise)
-        and any("@scanlib." in t for t in row.lower.llvm.values())
-    )
+    return row is not None and isinstance(row.lower, Pointwise) and row.lower.is_math
 
 
 def operations(values: Sequence[Expr]) -> int:

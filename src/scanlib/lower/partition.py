@@ -52,7 +52,7 @@ def is_dear(node: Apply) -> bool:
     """Whether batching a node over the steps of a block pays for the memory traffic it causes."""
     rule = node.op.lower
     if isinstance(rule, Pointwise):
-        return any("@scanlib." in template for template in rule.llvm.values())
+        return rule.is_math
     return is_kernel(node)
 
 
@@ -107,6 +107,7 @@ def _terms(
     """The terms of a chain of additions that ends in `state`, or none if it is anything else."""
     if len(readers.get(id(state), ())) != 1:
         return ()
+    leading = _dependent(toposort([total], [state]), [state])
     terms: list[Variable] = []
     v, first = total, True
     while v is not state:
@@ -115,17 +116,13 @@ def _terms(
             return ()
         if (readers.get(id(v)) and first) or (not first and len(readers[id(v)]) != 1):
             return ()
-        onward = [u for u in node.inputs if _leads_to(u, state)]
+        onward = [u for u in node.inputs if id(u) in leading]
         if len(onward) != 1:
             return ()
         terms += [u for u in node.inputs if u is not onward[0]]
         v, first = onward[0], False
     fits = all(t.dtype == state.dtype and t.ndim <= state.ndim for t in terms)
     return tuple(terms) if fits else ()
-
-
-def _leads_to(v: Variable, state: Variable) -> bool:
-    return v is state or any(state in node.inputs for node in toposort([v], [state]))
 
 
 def _dependent(order: Sequence[Apply], start: Iterable[Variable]) -> set[int]:
@@ -158,12 +155,9 @@ def _hoisted(
         free &= {id(v) for node in toposort(kernels, spec.inputs) for v in node.outputs}
     read = {id(v) for node in inner if id(node.outputs[0]) not in free for v in node.inputs}
     read |= {id(v) for v in wanted}
-    found = []
-    for node in inner:
-        for v in node.outputs:
-            if id(v) in free and id(v) in read and any(is_dear(n) for n in toposort([v], spec.inputs)):
-                found.append(v)
-    return tuple(found)
+    dear = _dependent(inner, [v for node in inner if is_dear(node) for v in node.outputs])
+    made = [v for node in inner for v in node.outputs]
+    return tuple(v for v in made if id(v) in free and id(v) in read and id(v) in dear)
 
 
 def _handed_over(

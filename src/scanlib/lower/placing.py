@@ -79,7 +79,7 @@ def store_if_worthwhile(region: Region, node: Apply) -> None:
     depth = 1 + max((region.depths.get(id(i), 0) for i in node.inputs), default=0)
     cost = sum(region.depths.get(-id(i), 0) for i in node.inputs)
     if isinstance(rule, Pointwise):
-        cost += 8 if any("@scanlib." in t for t in rule.llvm.values()) else 1
+        cost += 8 if rule.is_math else 1
     elif isinstance(rule, Element):
         cost += 2 if rule.cheap else STORE_COST
     stored = not isinstance(rule, (Pointwise, Element, Affine))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -149,6 +149,11 @@ class Pointwise:
     argument_dtypes: Callable[[Sequence[str]], tuple[tuple[str, ...], str]]
     llvm: Mapping[str, str]
     build: Callable[[Params, Sequence[Expr]], Expr] | None = None
+
+    @cached_property
+    def is_math(self) -> bool:
+        """Whether it takes a function of vector_math, not just instructions."""
+        return any("@scanlib." in template for template in self.llvm.values())
 
 
 @dataclass(frozen=True)

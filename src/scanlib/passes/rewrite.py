@@ -60,7 +60,7 @@ def rebuild(
     for node in order:
         made: Sequence[Variable] | None = None
         current = node
-        if mapping and any(id(v) in mapping for v in node.inputs):
+        if mapping and not mapping.keys().isdisjoint(map(id, node.inputs)):
             current = Apply(
                 node.op, tuple(mapping.get(id(v), v) for v in node.inputs), node.params, node.outputs
             )

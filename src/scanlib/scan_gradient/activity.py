@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from ..differentiate import reached
+from ..differentiate import BARRIERS
 from ..graph import Variable, toposort
 from ..ops.base import is_float
 from ..ops.scan_op import ScanSpec
@@ -16,36 +16,40 @@ class Flow:
     def __init__(self, spec: ScanSpec) -> None:
         self.spec = spec
         self.outputs = spec.outputs[: len(spec.keep)]
-        order = toposort(spec.outputs, spec.inputs)
-        self._sources: dict[int, set[int]] = {id(v): set() for v in self.outputs}
-        for v in spec.inputs:
-            if is_float(v.dtype):
-                active = reached(order, [v])
-                for output in self.outputs:
-                    if id(output) in active:
-                        self._sources[id(output)].add(id(v))
+        # A bit for each floating input: one walk finds, for all inputs at once, what a change of them may reach.
+        self._bits = {id(v): 1 << i for i, v in enumerate(spec.inputs) if is_float(v.dtype)}
+        reached = dict(self._bits)
+        for node in toposort(spec.outputs, spec.inputs):
+            if node.op.name not in BARRIERS:
+                bits = self._union(node.inputs, reached)
+                reached.update((id(v), bits) for v in node.outputs if is_float(v.dtype))
+        self._sources = [reached.get(id(v), 0) for v in self.outputs]
+
+    def _union(self, variables: Iterable[Variable], table: Mapping[int, int]) -> int:
+        bits = 0
+        for v in variables:
+            bits |= table.get(id(v), 0)
+        return bits
 
     def reads(self, output: int, inputs: Iterable[Variable]) -> bool:
         """Whether output number `output` depends on any of `inputs`."""
-        found = self._sources[id(self.outputs[output])]
-        return any(id(v) in found for v in inputs)
+        return bool(self._sources[output] & self._union(inputs, self._bits))
 
     def changed_by(self, inputs: Iterable[Variable], states: Iterable[int]) -> set[int]:
         """The outputs that depend on `inputs` or on earlier values of `states`, over any number of steps."""
         taps = self.spec.state_inputs()
-        sources = {id(v) for v in inputs}
-        sources.update(id(v) for s in states for v in taps[s])
+        sources = self._union([*inputs, *(v for s in states for v in taps[s])], self._bits)
         changed: set[int] = set()
         while True:
             more = {
                 k
                 for k, v in enumerate(self.outputs)
-                if k not in changed and is_float(v.dtype) and self._sources[id(v)] & sources
+                if k not in changed and is_float(v.dtype) and self._sources[k] & sources
             }
             if not more:
                 return changed
             changed |= more
-            sources.update(id(v) for k in more if k < len(taps) for v in taps[k])
+            sources |= self._union([v for k in more if k < len(taps) for v in taps[k]], self._bits)
 
     def feeding(self, outputs: Iterable[int]) -> set[int]:
         """`outputs`, and the states that these depend on, over any number of steps."""
