@@ -40,6 +40,7 @@ import scanlib.tensor as T
 from scanlib.errors import UserTypeError
 from scanlib.explain import Explanation, ScanExplanation, explain
 from scanlib.graph import Variable
+from scanlib.ifelse import ifelse
 
 
 def explained(outputs: Any) -> Explanation:
@@ -213,3 +214,20 @@ def test_explaining_computes_nothing() -> None:
     f, inputs = compiled(leaky())
     explain(f, *[SHAPES[v] for v in inputs])
     assert f.peak_bytes == 0
+
+
+def test_bytes_of_an_ifelse_are_those_of_the_arm_that_runs() -> None:
+    """Of the larger one where the condition is not known; in a loop steps may run both."""
+    c, x = T.lscalar("c"), T.vector("x")
+    trace, _ = scanlib.scan(lambda u, a: T.tanh(a + u), sequences=x, outputs_info=T.zeros((100,)))
+    f = scanlib.function([c, x], ifelse(c, trace[::-1] * 2, trace[-1:] * 2))
+    small, _ = scanlib.scan(lambda u, a: T.tanh(a - u), sequences=x, outputs_info=T.zeros((100,)))
+    g = scanlib.function([c, x], ifelse(c, trace[::-1] * 2, small[-1:] * 2))
+    for h in (f, g):
+        used = []
+        for value in (0, 1):
+            h(value, np.ones(1000))
+            used.append(h.peak_bytes)
+            assert explain(h, value, (1000,)).peak_bytes == h.peak_bytes
+        assert explain(h, (), (1000,)).peak_bytes == max(used)
+    assert used[0] < used[1]

@@ -366,8 +366,9 @@ def test_positions_are_tested_where_there_is_no_element(write: Any, mode: str) -
     x0, n, k = T.vector("x0"), T.lscalar("n"), T.lscalar("k")
     trace, _ = scanlib.scan(lambda x: 2 * x, outputs_info=x0, n_steps=n)
     x, i = T.matrix("x"), T.lvector("i")
-    made = [p if write is None else write(p, 1.0) for p in (trace[-1], trace[-2:], x[7], x[k], x[i], x[:, i])]
-    last, end, seventh, kth, rows, columns = (
+    parts = (trace[-1], trace[-2:], x[7], x[k], x[i], x[:, i], x[[0, -6]])
+    made = [p if write is None else write(p, 1.0) for p in parts]
+    last, end, seventh, kth, rows, columns, listed = (
         scanlib.function([x0, n, x, k, i], m, mode=mode, on_unused_input="ignore") for m in made
     )
     none = np.zeros(0, dtype=int)
@@ -380,6 +381,7 @@ def test_positions_are_tested_where_there_is_no_element(write: Any, mode: str) -
         (kth, "index 6 is out of bounds for axis 0 of 'x', which is 5 long", (5, 0), none),
         (rows, "the index array of axis 0 of 'x' has entries, the axis is 0 long", (0, 0), [0]),
         (columns, "the index array of axis 1 of 'x' has entries, the axis is 0 long", (0, 0), [0]),
+        (listed, "index -6 is out of bounds for axis 0 of 'x', which is 5 long", (5, 0), none),
     ]:
         with pytest.raises(UserIndexError, match=message):
             f(np.ones(2), 0, np.ones(shape), 6, at)

@@ -11,6 +11,7 @@ import pytest
 import scanlib
 import scanlib.tensor as T
 from scanlib.errors import StepError, UserError
+from scanlib.graph import Variable
 from scanlib.scan import until
 
 u, v = T.vector("u"), T.vector("v")
@@ -258,3 +259,18 @@ def test_initial_value_that_does_not_cover_the_taps_at_run_time(mode: str) -> No
     assert f([1.0, 2.0, 3.0]).shape == (3,)
     with pytest.raises(UserError, match="covers 2 steps, its taps need 3"):
         f([1.0, 2.0])
+
+
+def test_traces_are_named_after_their_states(mode: str) -> None:
+    x, h0 = T.vector("x"), T.vector("h0")
+
+    def step(u: Variable, speed: Variable, place: Variable) -> tuple[Variable, Variable, Variable]:
+        return speed * u, place + speed, speed**2
+
+    (speed, place, energy), _ = scanlib.scan(step, x, [h0, T.zeros(3), None])
+    for read, name in [(speed, "trace of h0"), (place, "trace of place"), (energy, "trace of output 2")]:
+        f = scanlib.function([x, h0], read[7], mode=mode)
+        with pytest.raises(
+            IndexError, match=f"index 7 is out of bounds for axis 0 of '{name}', which is 2 long"
+        ):
+            f(np.ones(2), np.ones(3))

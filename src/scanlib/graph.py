@@ -146,6 +146,9 @@ def describe(variable: Variable) -> str:
             variable.text = text if len(text) < 40 else f"constant {variable.type}"
         return variable.text
     if variable.owner is not None:
+        named = variable.owner.op.named
+        if named is not None:
+            return named(variable.owner, variable.index)
         suffix = f".{variable.index}" if len(variable.owner.outputs) > 1 else ""
         return f"{variable.owner.op.name}{suffix}"
     return f"<{variable.type}>"

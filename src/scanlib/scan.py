@@ -12,7 +12,7 @@ from .errors import UserTypeError, UserValueError
 from .graph import Apply, Constant, SharedVariable, Variable, describe
 from .ops.scan_op import ScanOperands, ScanSpec, scan_op
 from .scan_arguments import OutputArgument, ScanArguments, SequenceArgument, as_list
-from .scan_trace import Step, trace, until
+from .scan_trace import Step, state_label, trace, until
 
 
 class OrderedUpdates(dict[SharedVariable, Variable]):
@@ -130,7 +130,7 @@ def _spec(
     outputs = [*(step.outputs[k] for k in states), *step.carried_outputs, *(step.outputs[k] for k in mapped)]
     if step.condition is not None:
         outputs.append(_as_bool(step.condition))
-    labels = [_label(infos[k], step.outputs[k], k) for k in states]
+    labels = [step.outputs[k].name or state_label(given, k) for k in states]
     labels += [describe(v) for v in step.carried]
     labels += [step.outputs[k].name or f"output {k}" for k in mapped]
     return ScanSpec(
@@ -148,11 +148,6 @@ def _spec(
         checkpoint=given.checkpoint,
         memory_budget=given.memory_budget,
     )
-
-
-def _label(info: OutputArgument, output: Variable, k: int) -> str:
-    initial = info.initial.name if info.initial is not None else None
-    return output.name or initial or f"output {k}"
 
 
 def _as_bool(condition: Variable) -> Variable:

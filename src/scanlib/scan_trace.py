@@ -70,7 +70,7 @@ def trace(arguments: ScanArguments) -> Step:
         )
         for s in arguments.sequences
     )
-    state_inputs = tuple(_state_inputs(info, i) for i, info in enumerate(infos))
+    state_inputs = tuple(_state_inputs(arguments, info, k) for k, info in enumerate(infos))
     flat = [v for group in (*sequence_inputs, *state_inputs) for v in group]
     given = [*flat, *arguments.non_sequences]
     _check_signature(arguments, given)
@@ -91,14 +91,35 @@ def trace(arguments: ScanArguments) -> Step:
     return _cut(arguments, sequence_inputs, state_inputs, outputs, updates, returned.condition)
 
 
-def _state_inputs(info: OutputArgument, position: int) -> tuple[Variable, ...]:
+def _state_inputs(arguments: ScanArguments, info: OutputArgument, k: int) -> tuple[Variable, ...]:
     if info.initial is None:
         return ()
     shape = info.initial.type.shape[1:] if info.stacked else info.initial.type.shape
-    label = info.initial.name or f"output{position}"
+    label = state_label(arguments, k)
     return tuple(
         Variable(TensorType(info.initial.dtype, shape), name=tap_name(label, tap)) for tap in info.taps
     )
+
+
+def state_label(arguments: ScanArguments, k: int) -> str:
+    """What messages call state k: as its initial value, or else as the argument of the step that takes it."""
+    infos = arguments.outputs or ()
+    info = infos[k]
+    if info.initial is not None and info.initial.name:
+        return info.initial.name
+    before = [len(s.taps) for s in arguments.sequences]
+    before += [len(other.taps) for other in infos[:k] if other.initial is not None]
+    names = _argument_names(arguments.fn)
+    known = len(info.taps) == 1 and sum(before) < len(names)
+    return names[sum(before)] if known else f"output {k}"
+
+
+def _argument_names(fn: Any) -> list[str]:
+    try:
+        parameters = inspect.signature(fn).parameters.values()
+    except (TypeError, ValueError):
+        return []
+    return [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
 
 
 def _check_signature(arguments: ScanArguments, given: Sequence[Variable]) -> None:

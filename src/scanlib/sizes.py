@@ -141,14 +141,23 @@ class DryRun:
         self.run(loop.epilogue, 0, end, released)
 
     def branch(self, branch: Branch, start: Number, stop: Number, outermost: list[int] | None) -> None:
-        """Both arms; what follows finds the memory of the one that takes more."""
-        before = dict(self.live), list(self.dims), dict(self.written)
-        self.run(branch.then, start, stop, outermost)
-        after = self.live, self.dims, self.written
-        self.live, self.dims, self.written = before
-        self.run(branch.otherwise, start, stop, outermost)
-        if (_sum(after[0].values()) or 0) > (_sum(self.live.values()) or 0):
-            self.live, self.dims, self.written = after
+        """Both arms; what follows finds the memory of the one known to run, or else of the one that takes more."""
+        where = branch.condition
+        # Other steps of a loop may run the other one.
+        chosen = self.load(where.buffer, self.dims[where.offset_slot]) if outermost is None else None
+        before = self.live, self.dims, self.written, self.peak_bytes
+        found = []
+        for arm in (branch.then, branch.otherwise):
+            self.live, self.dims, self.written = before[0].copy(), before[1].copy(), before[2].copy()
+            self.peak_bytes = before[3]
+            self.run(arm, start, stop, outermost)
+            found.append((self.live, self.dims, self.written, self.peak_bytes))
+        if chosen is None:
+            most = _most(found[0][3], found[1][3])
+            larger = max(found, key=lambda state: _sum(state[0].values()) or 0)
+            self.live, self.dims, self.written, self.peak_bytes = *larger[:3], most
+        else:
+            self.live, self.dims, self.written, self.peak_bytes = found[not chosen]
 
     def call(self, call: Call, start: Number, stop: Number) -> None:
         bounds = {"start": start, "stop": stop}

@@ -257,6 +257,7 @@ class Op:
     forward    (apply, tangents of inputs) -> tangent per output, None where nothing flows
     lower      how kernels are generated
     connected  which inputs a gradient may flow to (floating inputs by default)
+    named      (apply, number of the output) -> what messages call it, instead of the name of the row
     update     statements that make output 0 of input 0 where it lies, for rows that replace parts of it
     """
 
@@ -267,6 +268,7 @@ class Op:
     gradient: Gradient | None = None
     forward: Gradient | None = None
     update: Callable[[Lowering], list[Statement]] | None = None
+    named: Callable[[Apply, int], str] | None = None
 
     def __post_init__(self) -> None:
         TABLE[self.name] = self

@@ -14,7 +14,7 @@ import numpy as np
 from .. import dims, lowered
 from ..dims import Shape
 from ..errors import UserValueError
-from ..graph import Apply, Variable
+from ..graph import Apply, Constant, Variable
 from ..lowered import Expr, If, Int, Statement
 from .base import Affine, AxisMap, Cotangents, Element, Inference, Lowering, Op, Params, Stages
 from .index_rules import (
@@ -26,6 +26,7 @@ from .index_rules import (
     indexed_shape,
     masked,
     numpy_index,
+    outside,
     position,
     region,
     stretched_index,
@@ -224,8 +225,12 @@ def _gathered_shape(ctx: Inference, first: int) -> Shape:
     label = ctx.params["label"]
     together = ctx.broadcast(arrays, lambda: f"the index arrays of '{label}'")
     count = dims.product(together)
-    for axis, n in zip(ctx.params["axes"], ctx.shape(0)):
-        # Elements test their positions; where other axes are empty too there is none that could.
+    for axis, n, array in zip(ctx.params["axes"], ctx.shape(0), ctx.inputs[first:]):
+        # Elements test their positions; where other axes are empty there is none that could.
+        if isinstance(array, Constant) and isinstance(count, int) and count > 0:
+            for i in (array.data.min(), array.data.max()):
+                ctx.require_inside(int(i), n, outside(axis, label))
+            continue
         message = f"the index array of axis {axis} of '{label}' has entries, the axis is 0 long"
         ctx.require_inside(0, dims.choose("eq", count, 0, 1, n), message)
     return (*together, *ctx.shape(0)[len(arrays) :])

@@ -149,4 +149,9 @@ def _forward(node: Apply, tangents: Sequence[Variable | None]) -> Sequence[Varia
     return forward(node, tangents)
 
 
-scan_op = Op("scan", _infer, _reference, Region("scan"), _gradient, _forward)
+def _named(node: Apply, k: int) -> str:
+    spec = spec_of(node)
+    return f"trace of {spec.labels[k]}" if k < len(spec.labels) else f"steps of {spec.name}"
+
+
+scan_op = Op("scan", _infer, _reference, Region("scan"), _gradient, _forward, named=_named)

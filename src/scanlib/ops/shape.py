@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import dims, lowered
 from ..dims import Dim, Shape
-from ..graph import Apply, Constant, Variable
+from ..graph import Apply, Constant, Variable, describe
 from ..lowered import Expr, Int, Statement
 from .base import (
     Affine,
@@ -158,6 +158,7 @@ dimshuffle: Op = Op(
     Affine(_dimshuffle_axes),
     _dimshuffle_gradient,
     lambda node, tangents: along_first(dimshuffle, node, tangents),
+    named=lambda node, k: describe(node.inputs[0]),
 )
 
 

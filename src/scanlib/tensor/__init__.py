@@ -11,6 +11,7 @@ from . import nnet as nnet
 from .creation import *  # noqa: F403
 from .dimensions import fold_int as fold_int
 from .dimensions import static_value
+from .einsum import *  # noqa: F403
 from .extra_ops import *  # noqa: F403
 from .linalg import *  # noqa: F403
 from .math import *  # noqa: F403

@@ -7,13 +7,25 @@ from typing import Any
 from ..errors import UserTypeError
 from ..graph import Variable, describe
 from ..ops import shape as rows
-from .creation import arange, zeros
+from .creation import arange, zeros, zeros_like
 from .dimensions import axis_of
-from .linalg import argsort
-from .math import eq, le, lt
-from .reductions import cumprod, cumsum, max, sum
-from .shape import broadcast_arrays, dimshuffle, repeat, shape_padleft, shape_padright, squeeze, stack
-from .subtensor import getitem, inc_subtensor, nonzero, take, take_along_axis
+from .linalg import argsort, sort
+from .math import eq, isclose, isnan, le, logical_and, logical_not, lt, neq, switch
+from .reductions import all, cumprod, cumsum, max, normalize_axes, sum
+from .shape import (
+    broadcast_arrays,
+    concatenate,
+    dimshuffle,
+    expand_dims,
+    ravel,
+    repeat,
+    reshape,
+    shape_padleft,
+    shape_padright,
+    squeeze,
+    stack,
+)
+from .subtensor import getitem, inc_subtensor, nonzero, set_subtensor, take, take_along_axis
 from .types import as_tensor_variable
 
 
@@ -42,6 +54,80 @@ def diff(x: Any, n: int = 1, axis: int = -1) -> Variable:
     for _ in range(n):
         x = getitem(x, (*front, slice(1, None))) - getitem(x, (*front, slice(None, -1)))
     return x
+
+
+def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Variable:
+    """The integral of y along `axis` by the trapezoidal rule, at the points x, or at points `dx` apart."""
+    y = as_tensor_variable(y)
+    a = axis_of(axis, y.ndim, "trapezoid")
+    front = (slice(None),) * a
+    if x is not None:
+        x = as_tensor_variable(x)
+        dx = diff(x, axis=a if x.ndim > 1 else -1)
+        if x.ndim == 1:
+            dx = shape_padright(dx, y.ndim - 1 - a)
+    heights = getitem(y, (*front, slice(1, None))) + getitem(y, (*front, slice(None, -1)))
+    return sum(dx * heights / 2, axis=a)
+
+
+def median(x: Any, axis: Any = None, keepdims: bool = False) -> Variable:
+    """The middle of the sorted elements over `axis` (None: all), the mean of the two middle ones; NaN if any is."""
+    x = as_tensor_variable(x)
+    axes = normalize_axes(axis, x, "median")
+    kept = [k for k in range(x.ndim) if k not in axes]
+    flat = reshape(dimshuffle(x, *kept, *axes), [*(rows.dim(x, k) for k in kept), -1])
+    ordered, n = sort(flat), rows.dim(flat, flat.ndim - 1)
+    low, high, last = (getitem(ordered, (Ellipsis, k)) for k in ((n - 1) // 2, n // 2, -1))
+    made = (low + high) / 2
+    made = switch(isnan(last), last + made, made)
+    return expand_dims(made, axes) if keepdims else made
+
+
+def allclose(x: Any, y: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Variable:
+    """Whether isclose holds everywhere, a bool scalar."""
+    return all(isclose(x, y, rtol, atol, equal_nan))
+
+
+def argtopk(x: Any, kth: Any, axis: int = -1) -> Variable:
+    """Where the `kth` largest elements along `axis` are, the largest first; UserIndexError if there are fewer."""
+    x = as_tensor_variable(x)
+    order = argsort(x, axis=axis)
+    return take(order, -1 - arange(kth), axis_of(axis, x.ndim, "topk"))
+
+
+def topk(x: Any, kth: Any, axis: int = -1) -> Variable:
+    """The `kth` largest elements along `axis`, the largest first; UserIndexError if there are fewer."""
+    x = as_tensor_variable(x)
+    return take_along_axis(x, argtopk(x, kth, axis), axis_of(axis, x.ndim, "topk"))
+
+
+def unique(
+    x: Any, return_index: bool = False, return_inverse: bool = False, return_counts: bool = False
+) -> Any:
+    """The different elements of the flattened x in ascending order (numpy.unique).
+
+    With them, if asked for: where each comes first, which one each element of the flattened x is, and how often
+    each occurs, as int64 vectors.  The lengths are known when the function runs.
+    """
+    x = ravel(as_tensor_variable(x))
+    order = argsort(x)
+    ordered = getitem(x, order)
+    before, after = getitem(ordered, slice(None, -1)), getitem(ordered, slice(1, None))
+    # NaNs are last, and one.
+    fresh = logical_and(neq(after, before), logical_not(isnan(before)))
+    fresh = concatenate([eq(getitem(order, slice(None, 1)), getitem(order, slice(None, 1))), fresh])
+    first = nonzero(fresh)[0]
+    made = [getitem(ordered, first)]
+    if return_index:
+        made.append(getitem(order, first))
+    if return_inverse:
+        which = cumsum(as_tensor_variable(fresh, dtype="int64")) - 1
+        made.append(set_subtensor(getitem(zeros_like(order), order), which))
+    if return_counts:
+        ends = concatenate([getitem(first, slice(1, None)), stack([rows.dim(x, 0)])])
+        # Of no elements there is no end either.
+        made.append(getitem(ends, slice(None, rows.dim(first, 0))) - first)
+    return made[0] if len(made) == 1 else tuple(made)
 
 
 def searchsorted(x: Any, v: Any, side: str = "left") -> Variable:
@@ -86,7 +172,22 @@ def fill_diagonal(x: Any, value: Any) -> Variable:
 
 
 __all__ = [
-    "bincount", "choose", "compress", "cumprod", "cumsum", "diff", "fill_diagonal", "inverse_permutation",
+    "allclose",
+    "argtopk",
+    "bincount",
+    "choose",
+    "compress",
+    "cumprod",
+    "cumsum",
+    "diff",
+    "fill_diagonal",
+    "inverse_permutation",
+    "median",
     "repeat",
-    "searchsorted", "squeeze", "to_one_hot",
+    "searchsorted",
+    "squeeze",
+    "to_one_hot",
+    "topk",
+    "trapezoid",
+    "unique",
 ]  # fmt: skip

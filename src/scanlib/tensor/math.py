@@ -273,6 +273,21 @@ def rad2deg(x: Any) -> Variable:
     return mul(_as_float(x), 180 / math.pi)
 
 
+def hypot(x: Any, y: Any) -> Variable:
+    """√(x² + y²) without overflow, elementwise with broadcasting; its gradient at (0, 0) is 0."""
+    x, y = (abs(_as_float(v)) for v in as_operands(x, y))
+    high, low = maximum(x, y), minimum(x, y)
+    ratio = switch(isinf(high), 0, low / switch(eq(high, 0), 1, high))
+    return high * sqrt(1 + ratio * ratio)
+
+
+def copysign(x: Any, y: Any) -> Variable:
+    """|x| with the sign of y, that of -0.0 too, elementwise with broadcasting; nothing flows to y."""
+    x, y = (_as_float(v) for v in as_operands(x, y))
+    size = abs(x)
+    return switch(lt(switch(eq(y, 0), 1 / y, y), 0), -size, size)
+
+
 def logaddexp(x: Any, y: Any) -> Variable:
     """log(eˣ + eʸ) without overflow, elementwise with broadcasting."""
     x, y = as_operands(x, y)
@@ -371,6 +386,7 @@ __all__ = [
     "cast",
     "ceil",
     "clip",
+    "copysign",
     "cos",
     "cosh",
     "deg2rad",
@@ -392,6 +408,7 @@ __all__ = [
     "greater",
     "greater_equal",
     "gt",
+    "hypot",
     "int_div",
     "invert",
     "isclose",

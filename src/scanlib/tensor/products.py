@@ -149,6 +149,17 @@ def outer(x: Any, y: Any) -> Variable:
     return elementwise.mul(dimshuffle(flat[0], order=(0, "x")), dimshuffle(flat[1], order=("x", 0)))
 
 
+def kron(x: Any, y: Any) -> Variable:
+    """The Kronecker product: every element of x times all of y, side by side (numpy.kron)."""
+    x, y = _operands(x, y)
+    ndim = max(x.ndim, y.ndim)
+    x, y = _padded(x, ndim), _padded(y, ndim)
+    left: list[Any] = [a for k in range(ndim) for a in (k, "x")]
+    right: list[Any] = [a for k in range(ndim) for a in ("x", k)]
+    made = elementwise.mul(dimshuffle(x, order=tuple(left)), dimshuffle(y, order=tuple(right)))
+    return reshape(made, *(_times(dim(x, k), dim(y, k)) for k in range(ndim)))
+
+
 def inner(x: Any, y: Any) -> Variable:
     """The sum of products over the last axes, as numpy.inner."""
     x, y = _operands(x, y)
@@ -180,4 +191,4 @@ def batched_dot(x: Any, y: Any) -> Variable:
     return result if len(kept) == 3 else dimshuffle(result, order=tuple(kept))
 
 
-__all__ = ["batched_dot", "dot", "inner", "matmul", "outer", "tensordot"]
+__all__ = ["batched_dot", "dot", "inner", "kron", "matmul", "outer", "tensordot"]

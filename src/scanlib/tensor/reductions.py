@@ -219,7 +219,7 @@ def cumprod(x: Any, axis: int | None = None) -> Variable:
 def norm(x: Any, ord: Any = 2, axis: Any = None, keepdims: bool = False) -> Variable:
     """The norm (Σ|x|^ord)^(1/ord) over the elements of `axis` (None: all of them).
 
-    `ord`: a number, inf, -inf, 0 (how many are nonzero), None or "fro" (2).
+    `ord`: a number, inf, -inf, 0 (how many are nonzero), None or "fro" (2), whose gradient at 0 is 0.
     """
     x = as_tensor_variable(x)
     if not is_float(x.dtype):
@@ -231,7 +231,7 @@ def norm(x: Any, ord: Any = 2, axis: Any = None, keepdims: bool = False) -> Vari
             f"norm of '{describe(x)}': ord {ord!r} is not one of a number, inf, -inf, None, 'fro'"
         )
     if ord == 2:
-        return elementwise.sqrt(sum(x * x, axis, keepdims=keepdims))
+        return _root(sum(x * x, axis, keepdims=keepdims))
     size = elementwise.abs(x)
     if math.isinf(ord):
         return max(size, axis, keepdims) if ord > 0 else min(size, axis, keepdims)
@@ -240,6 +240,14 @@ def norm(x: Any, ord: Any = 2, axis: Any = None, keepdims: bool = False) -> Vari
     if ord == 1:
         return sum(size, axis, keepdims=keepdims)
     return sum(size**ord, axis, keepdims=keepdims) ** (1.0 / ord)
+
+
+def _root(x: Variable) -> Variable:
+    """√x, through which nothing flows at 0: of the slopes of a norm there, 0 is the one in the middle."""
+    from .math import eq, switch
+
+    zero = eq(x, 0)
+    return switch(zero, 0, elementwise.sqrt(switch(zero, 1, x)))
 
 
 def _nonzero(x: Variable) -> Variable:

@@ -253,6 +253,43 @@ def horizontal_stack(*xs: Any) -> Variable:
     return concatenate(xs, 1)
 
 
+def vstack(xs: Sequence[Any]) -> Variable:
+    """`xs` one below the other; vectors and scalars are rows (numpy.vstack)."""
+    made = [as_tensor_variable(x) for x in xs]
+    return concatenate([x if x.ndim > 1 else shape_padleft(x, 2 - x.ndim) for x in made], axis=0)
+
+
+def hstack(xs: Sequence[Any]) -> Variable:
+    """`xs` side by side: along axis 1, vectors and scalars along their only axis (numpy.hstack)."""
+    made = [x if x.ndim else shape_padleft(x) for x in map(as_tensor_variable, xs)]
+    return concatenate(made, axis=0 if made and made[0].ndim == 1 else 1)
+
+
+def column_stack(xs: Sequence[Any]) -> Variable:
+    """`xs` side by side, vectors as columns (numpy.column_stack)."""
+    made = [as_tensor_variable(x) for x in xs]
+    return concatenate([x if x.ndim > 1 else shape_padright(x, 2 - x.ndim) for x in made], axis=1)
+
+
+def meshgrid(*xs: Any, indexing: str = "xy") -> list[Variable]:
+    """The coordinates of a grid over vectors: array k holds x_k along its axis (numpy.meshgrid).
+
+    `indexing`: "ij" has the axes in the order of the vectors, "xy" the first two exchanged.
+    """
+    if indexing not in ("xy", "ij"):
+        raise UserTypeError(f"meshgrid: indexing must be 'xy' or 'ij', got {indexing!r}")
+    flat = [ravel(as_tensor_variable(x)) for x in xs]
+    places = list(range(len(flat)))
+    if indexing == "xy" and len(flat) > 1:
+        places[:2] = [1, 0]
+    return broadcast_arrays(
+        *(
+            dimshuffle(x, *(0 if k == place else "x" for k in range(len(flat))))
+            for x, place in zip(flat, places)
+        )
+    )
+
+
 def split(x: Any, splits_size: Any, n_splits: int | None = None, axis: int = 0) -> list[Variable]:
     """x cut along `axis` into pieces `splits_size` long (ints or a symbolic vector).
 
@@ -377,11 +414,42 @@ def Rebroadcast(*pattern: tuple[int, bool]) -> Any:
 
 
 __all__ = [
-    "Rebroadcast", "addbroadcast", "broadcast_arrays", "broadcast_shape", "broadcast_to", "concatenate",
-    "dimshuffle", "expand_dims", "flatten", "horizontal_stack", "join", "moveaxis", "patternbroadcast",
-    "ravel", "repeat",
-    "reshape", "roll", "shape", "shape_i", "shape_padaxis", "shape_padleft", "shape_padright", "size",
-    "specify_shape", "split", "squeeze", "stack", "stacklists", "swapaxes", "tensor_copy", "tile",
+    "Rebroadcast",
+    "addbroadcast",
+    "broadcast_arrays",
+    "broadcast_shape",
+    "broadcast_to",
+    "column_stack",
+    "concatenate",
+    "dimshuffle",
+    "expand_dims",
+    "flatten",
+    "horizontal_stack",
+    "hstack",
+    "join",
+    "meshgrid",
+    "moveaxis",
+    "patternbroadcast",
+    "ravel",
+    "repeat",
+    "reshape",
+    "roll",
+    "shape",
+    "shape_i",
+    "shape_padaxis",
+    "shape_padleft",
+    "shape_padright",
+    "size",
+    "specify_shape",
+    "split",
+    "squeeze",
+    "stack",
+    "stacklists",
+    "swapaxes",
+    "tensor_copy",
+    "tile",
     "transpose",
-    "unbroadcast", "vertical_stack",
+    "unbroadcast",
+    "vertical_stack",
+    "vstack",
 ]  # fmt: skip
