@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from .. import lowered
 from ..dims import product
@@ -11,6 +11,7 @@ from ..graph import Apply, Variable, toposort
 from ..lowered import Check, Expr, Int, SetDim
 from ..ops.base import Region as RegionRule
 from ..plan import Branch, Call, Instruction
+from ..statements import parts
 from .program import row_major
 from .region import Region, itemsize
 from .stages import copy
@@ -104,6 +105,9 @@ def lower_branch(region: Region, node: Apply) -> tuple[int, list[Instruction]]:
         start, steps = inner.instructions()
         region.temporaries += inner.temporaries
         lists.append(start + steps)
+        # What an arm computes is known after it; the lengths of its results may be made of that.
+        for name in inner.buffer_levels:
+            region.buffer_levels.setdefault(name, level + 1)
     for k, v in enumerate(node.outputs):
         # An arm that is known to fail has no shapes.
         first, second = shapes[0][k], shapes[-1][k]
@@ -128,7 +132,7 @@ def settled(region: Region, shape: Sequence[Int], what: str) -> tuple[Int, ...]:
     def settle(d: Int, axis: int) -> Int:
         arms = region.program.branch_dims.get(d) if isinstance(d, Expr) else None
         if arms is None:
-            return d
+            return _made_of(region, d, lambda e: settle(e, axis))
         a, b = (settle(x, axis) for x in arms)
         if region.data_level([a, b]) >= 0:
             return d
@@ -144,10 +148,18 @@ def agreed(region: Region, shape: Sequence[Int]) -> tuple[Int, ...]:
 
     def agree(d: Int) -> Int:
         arms = region.program.branch_dims.get(d) if isinstance(d, Expr) else None
-        a, b = map(agree, arms) if arms is not None else (d, d)
+        if arms is None:
+            return _made_of(region, d, agree)
+        a, b = map(agree, arms)
         return a if a == b or region.program.same(a, b) else d
 
     return tuple(map(agree, shape))
+
+
+def _made_of(region: Region, d: Int, settle: Callable[[Int], Int]) -> Int:
+    """`d`, made of settled lengths where those of an ifelse stand in it."""
+    found = {e: settle(e) for e in parts([d]) if e in region.program.branch_dims}
+    return lowered.Substitution(found)(d) if found else d
 
 
 class ArmRegion(Region):

@@ -407,7 +407,7 @@ class Body:
         names = list(self.updates.names)
         values = list(self.updates.values)
         for j, positions in self.registers.items():
-            fresh = self._elements(self.spec.outputs[j], len(positions[0]))
+            fresh = self._elements(j)
             if self.outputs[j].every_step:
                 body += self._write(self.outputs[j].slot_view(self.step), fresh)
             for p, group in enumerate(positions):
@@ -444,11 +444,11 @@ class Body:
             loop = [For(self.name, lowered.bound("start"), lowered.bound("stop"), body)]
         self.region.kernels[0] = [*before, *loop, *self._flush(end)]
 
-    def _elements(self, v: Variable, size: int) -> list[Expr]:
-        elements = [self.region.element(v, i) for i in indices(self.region.shape(v))]
-        if len(elements) != size:
-            raise InternalError(f"state of {size} elements is given {len(elements)}")
-        return elements
+    def _elements(self, j: int) -> list[Expr]:
+        """The new value of state j, whose shape is that of the state, though maybe known only when it runs."""
+        shape = self.outputs[j].shape
+        assert shape is not None
+        return [self.region.element(self.spec.outputs[j], i) for i in indices(shape)]
 
     def _read(self, j: int, p: int) -> list[Expr]:
         return [lowered.register(n, self.outputs[j].dtype) for n in self.registers[j][p]]
