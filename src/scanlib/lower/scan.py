@@ -22,6 +22,7 @@ from .in_place import updates_of
 from .partition import partition
 from .program import NotLanes, NotNative, NotRows, View, fits_registers
 from .report import ScanReport
+from .rows import split_rows
 from .scan_body import Body, LoopSlots
 
 if TYPE_CHECKING:
@@ -120,8 +121,6 @@ def _rows(body: Body, reasons: dict[str, str]) -> tuple[int, int]:
 
     NotRows if there are none, and more would stand in the prologue of a body that is not for rows.
     """
-    from .rows import split_rows
-
     if not body.region.native and "rows" in body.region.program.choices:
         try:
             rows = split_rows(body)
