@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -215,3 +216,39 @@ def test_norm_has_a_gradient_at_zero(mode: str) -> None:
     np.testing.assert_allclose(f([[3.0, 4.0], [0.0, 0.0]]), [[0.6, 0.8], [0.0, 0.0]])
     g = scanlib.function([x], T.linalg.norm(x, axis=1), mode=mode)
     np.testing.assert_array_equal(g([[np.nan, 1.0], [0.0, np.inf]]), [np.nan, np.inf])
+
+
+def _erfinv_points() -> np.ndarray:
+    y = np.array([1e-300, 1e-9, 0.01, 0.3, 0.47, 0.5, 1.0, 2.0, 3.0, 4.0])
+    return np.concatenate([-y, [0.0], y])
+
+
+def test_inverse_error_functions(mode: str) -> None:
+    """The functions that they invert tell how right they are: in the tail by erfc, which is steep there."""
+    erf, erfc = np.vectorize(math.erf, [float]), np.vectorize(math.erfc, [float])
+    x = T.vector("x")
+    inverse = scanlib.function([x], T.erfinv(x), mode=mode)
+    y = _erfinv_points()
+    np.testing.assert_allclose(inverse(erf(y))[np.abs(y) < 2.5], y[np.abs(y) < 2.5], rtol=1e-12)
+    np.testing.assert_array_equal(inverse([1.0, -1.0, 1.5, np.nan]), [np.inf, -np.inf, np.nan, np.nan])
+    complement = scanlib.function([x], T.erfcinv(x), mode=mode)
+    y = np.array([-2.5, -1.0, -0.3, 0.3, 1.0, 3.0, 8.0, 20.0, 26.0])
+    np.testing.assert_allclose(complement(erfc(y)), y, rtol=1e-13)
+    np.testing.assert_array_equal(complement([0.0, 2.0, -1.0, 3.0]), [np.inf, -np.inf, np.nan, np.nan])
+    f = T.fvector("f")
+    single = scanlib.function([f], T.erfinv(f), mode=mode)(np.array([-0.9, 0.1, 0.7], "float32"))
+    assert single.dtype == "float32"
+    np.testing.assert_allclose(erf(single), [-0.9, 0.1, 0.7], rtol=1e-6)
+
+
+def test_inverse_error_functions_have_gradients(mode: str) -> None:
+    """With y = erfinv(x): y' = √π/2 exp(y²), y'' = 2 y y'²."""
+    x = T.scalar("x")
+    for function, sign in [(T.erfinv, 1), (T.erfcinv, -1)]:
+        y = function(x)
+        first = scanlib.grad(y, x)
+        f = scanlib.function([x], [y, first, scanlib.grad(first, x)], mode=mode)
+        for value in (0.05, 0.4, 0.6, 0.95):
+            y0, slope, bend = f(value)
+            wanted = sign * math.sqrt(math.pi) / 2 * math.exp(y0 * y0)
+            np.testing.assert_allclose([slope, bend], [wanted, 2 * y0 * wanted**2], rtol=1e-9)

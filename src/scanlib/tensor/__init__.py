@@ -21,6 +21,7 @@ from .nnet import softplus as softplus
 from .products import *  # noqa: F403
 from .reductions import *  # noqa: F403
 from .shape import *  # noqa: F403
+from .special import *  # noqa: F403
 from .subtensor import *  # noqa: F403
 from .types import *  # noqa: F403
 from .types import CONSTRUCTORS
