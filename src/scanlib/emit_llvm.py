@@ -11,7 +11,7 @@ from functools import reduce
 from . import lowered
 from .emit_values import MATH, Lines, ValueEmitter, flat
 from .errors import InternalError
-from .llvm_metadata import COMMON, ONE, VECTORISE
+from .llvm_metadata import COMMON, ONE, THOROUGH, VECTORISE
 from .llvm_types import literal, llvm_type, memory_type, placeholders, short, template
 from .lowered import (
     CACHE_LINE,
@@ -235,10 +235,13 @@ class KernelEmitter(ValueEmitter):
         self.start_block(f"{label}.body")
         is_step = variable.value[0] == "t"
         if is_step:
+            self.thorough = True
             self.steps.append(i)
             self.step_exits.append(f"{label}.end")
+        self.changing.append({variable.value, variable.value.removeprefix("i."), *writes(body)})
         with self.scope(head, {variable: f"%{i}"}):
             self.statements(body)
+        self.changing.pop()
         if is_step:
             self.steps.pop()
             self.step_exits.pop()
@@ -312,7 +315,7 @@ class KernelEmitter(ValueEmitter):
         self.line("ret i64 0")
         head = (
             f"define i64 @{self.kernel.name}(ptr noalias readonly %buffers, ptr noalias %dims, i64 %start, i64 %stop, "
-            "i64 %lane_start, i64 %lane_stop) #0 {"
+            f"i64 %lane_start, i64 %lane_stop) #{int(self.thorough)} {{"
         )
         return "\n".join([head, "entry:", *self.entry, "  br label %body", "body:", *flat(self.lines), "}"])
 
@@ -369,7 +372,7 @@ def _module(kernels: Sequence[_Printed]) -> str:
     requests, shared = MATH.findall(text), _SHARED.findall(text)
     math = definitions(requests, shared) if requests or shared else ""
     math += "".join(PRODUCT.format(s) for s in ("f32", "f64") if f"@scanlib_product_{s}(" in text)
-    attributes = "attributes #0 = { nounwind }"
+    attributes = f'attributes #0 = {{ nounwind }}\nattributes #1 = {{ nounwind "{THOROUGH.decode()}" }}'
     first = [VECTORISE] if any(k.vectorise for k in kernels) else []
     metadata = [*COMMON, *(line for k in kernels for line in k.metadata)]
     return "\n\n".join([*first, math, text, attributes, "\n".join(metadata)]) + "\n"

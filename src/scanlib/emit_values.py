@@ -18,6 +18,8 @@ from .vector_math import shared_symbol, worth_sharing
 MATH = re.compile(r"@scanlib\.(\w+)\.(\w+)\(")
 # What may be computed earlier than it is needed: arithmetic on lengths and positions, which cannot fail.
 _EARLY = frozenset({"index_add", "index_sub", "index_mul", "minimum", "maximum", "row"})
+# What must not be computed again and again in a loop (a division of floats hardly matters).
+_DEAR = re.compile("call |[us]div |[us]rem ")
 # Lines of text, and places where lines come in later.
 Lines: TypeAlias = list["str | Lines"]
 
@@ -75,6 +77,9 @@ class ValueEmitter:
         self.known: Mapping[Expr, Expr] = {}
         self.rare = False
         self.streams = False
+        # What changes in each of the loops around the current position, and whether LLVM has to move work out of one.
+        self.changing: list[set[str]] = []
+        self.thorough = False
 
     # -- text ------------------------------------------------------------------------------------------
 
@@ -275,6 +280,8 @@ class ValueEmitter:
                 f"select {llvm_type('bool', lanes)} {values[0]}, {t} {values[1]}, {t} {values[2]}"
             )
         text = template(e).format(*values, **placeholders(e.args[-1].dtype, lanes))
+        if _DEAR.match(text) and not self.rare and not self.is_early(e):
+            self.thorough |= bool(self.changing) and self.changing[-1].isdisjoint(e.reads)
         return self.value(MATH.sub(_outside, text) if self.rare else text)
 
     def index(self, e: Expr) -> str:

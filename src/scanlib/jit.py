@@ -26,7 +26,7 @@ from llvmlite.binding import ffi
 
 from ._core import get_threads, library_symbols
 from .errors import InternalError
-from .llvm_metadata import VECTORISE
+from .llvm_metadata import THOROUGH, VECTORISE
 
 # Modules longer than this (in characters of IR) are not packed into vectors where there is no loop.
 PACKED_LENGTH = 15_000
@@ -153,11 +153,27 @@ def optimise(ir: str, target: Any) -> Any:
     inline.add_always_inliner_pass()
     inline.add_global_dead_code_eliminate_pass()
     _run_on_module(inline, module, builder)
-    simplify = builder.getFunctionPassManager()
+    simplify, tidy = builder.getFunctionPassManager(), _tidy()
     for function in module.functions:
         if not function.is_declaration:
-            _run_on_function(simplify, function, builder)
+            thorough = any(THOROUGH in attribute for attribute in function.attributes)
+            _run_on_function(simplify if thorough else tidy, function, builder)
     return module
+
+
+def _tidy() -> Any:
+    """The passes for kernels of loops of vectors: what is left to do when they were emitted with care.
+
+    Nothing leaves a loop here, so there must be no loops over steps, and no dear work that stays the same in a loop.
+    """
+    passes = llvm.create_new_function_pass_manager()
+    passes.add_sroa_pass()
+    passes.add_simplify_cfg_pass()
+    passes.add_instruction_combine_pass()
+    passes.add_loop_rotate_pass()
+    passes.add_loop_unroll_pass()
+    passes.add_simplify_cfg_pass()
+    return passes
 
 
 def _object(ir: str, target: Any) -> bytes:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 # The first line of a module with loops that LLVM is to turn into vectors; others need less of its passes.
 VECTORISE = "; loops for the vectoriser"
+# An attribute of kernels that all of LLVM's passes for functions pay for.
+THOROUGH = b"scanlib-thorough"
 ONE, UNROLL_NOT, VECTORS_NOT = "!2", "!3", "!4"
 # Of every module, numbered from 0; the emitter refers to the first two by their numbers.
 COMMON = (
