@@ -11,7 +11,8 @@ import scanlib
 import scanlib.tensor as T
 from scanlib import lowered
 from scanlib.lower.fuse import fused
-from scanlib.lowered import Assign, Check, Expr, For, Int, SetDim, Statement, Store
+from scanlib.lowered import Expr, Int
+from scanlib.statements import Assign, Check, For, SetDim, Statement, Store
 
 ROWS, COLUMNS = lowered.dim(8, 17), lowered.dim(9, 17)
 ROW, COLUMN = lowered.index("i0"), lowered.index("i1")

@@ -13,7 +13,7 @@ import scanlib
 import scanlib.tensor as T
 from scanlib import lowered
 from scanlib.lower.split import split_loop
-from scanlib.lowered import For, Store
+from scanlib.statements import For, Store
 
 pytest.importorskip("scanlib._core")
 

@@ -11,7 +11,8 @@ import scanlib
 import scanlib.tensor as T
 from scanlib import jit, lowered
 from scanlib.llvm_metadata import VECTORISE
-from scanlib.lowered import Assign, Expr, For, Int, Store
+from scanlib.lowered import Expr, Int
+from scanlib.statements import Assign, For, Store
 from scanlib.vector_loops import apart, left_to_llvm, vector_loop
 
 INDEX, LANE = lowered.index("i0"), lowered.index("li0")

@@ -13,23 +13,23 @@ from .emit_values import MATH, Lines, ValueEmitter, flat
 from .errors import InternalError
 from .llvm_metadata import COMMON, ONE, THOROUGH, VECTORISE
 from .llvm_types import literal, llvm_type, memory_type, placeholders, short, template
-from .lowered import (
-    CACHE_LINE,
+from .lowered import CACHE_LINE, Expr, as_expr
+from .statements import (
     Assign,
     Check,
-    Expr,
     For,
     If,
     Kernel,
     Lanes,
     Leave,
+    Matrix,
     Product,
     SetDim,
     Statement,
     Store,
-    as_expr,
+    length_choices,
+    writes,
 )
-from .statements import length_choices, writes
 from .vector_loops import Total, VectorLoop, left_to_llvm, vector_loop
 from .vector_math import definitions
 
@@ -254,7 +254,7 @@ class KernelEmitter(ValueEmitter):
         """A call of the core, which reads and writes nothing but what it is given."""
         dtype = self.dtypes[s.result.buffer]
         left, right, result = (
-            self.address(m.buffer, as_expr(m.offset)) if isinstance(m, lowered.Matrix) else self.pointer(m)
+            self.address(m.buffer, as_expr(m.offset)) if isinstance(m, Matrix) else self.pointer(m)
             for m in (s.left, s.packed, s.result)
         )
         numbers = [

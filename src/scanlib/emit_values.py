@@ -11,8 +11,8 @@ from . import lowered
 from .errors import InternalError
 from .llvm_metadata import Metadata
 from .llvm_types import literal, llvm_type, memory_type, placeholders, short, template
-from .lowered import Expr, Int, Kernel, as_expr
-from .statements import coefficient, may_trap, writes
+from .lowered import Expr, Int, as_expr
+from .statements import Kernel, coefficient, may_trap, writes
 from .vector_math import shared_symbol, worth_sharing
 
 MATH = re.compile(r"@scanlib\.(\w+)\.(\w+)\(")

@@ -1,4 +1,4 @@
-"""The lowered form: scalar expressions and loop statements that both emitters print.
+"""The lowered form: scalar expressions that both emitters print; the statements around them are in statements.py.
 
 An expression is a hash-consed DAG node, so equal expressions are one object and are emitted once per scope.
 `Int` is an int known when the kernel is generated, or an int64 expression known when it runs.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 NOTHING: frozenset[str] = frozenset()
@@ -391,113 +390,3 @@ class Substitution:
             else:
                 self.known[e] = expr(e.op, tuple(map(as_expr, args)), e.dtype, e.value, e.minimum)
         return self.known[e]
-
-
-@dataclass(frozen=True)
-class Store:
-    """buffer[offset] = value; the value has the buffer's dtype.
-
-    Where `streaming`, the buffer is too large to stay in the caches and each cache line of it is written as a whole,
-    by lanes of which the first of a group lies at the start of one.
-    """
-
-    buffer: int
-    offset: Int
-    value: Expr
-    streaming: bool = False
-
-
-@dataclass(frozen=True)
-class SetDim:
-    """dims[slot] = value."""
-
-    slot: int
-    value: Int
-
-
-@dataclass(frozen=True)
-class Assign:
-    """Set loop-carried registers, all at once: every value is computed before any register changes."""
-
-    names: tuple[str, ...]
-    values: tuple[Expr, ...]
-
-
-@dataclass(frozen=True)
-class For:
-    """for index in [start, stop): body.  `index` is the name of the loop variable."""
-
-    index: str
-    start: Int
-    stop: Int
-    body: list[Statement]
-
-
-@dataclass(frozen=True)
-class Lanes:
-    """for index in [start, stop): body, `widths[0]` lanes at once as long as there are so many, then fewer.
-
-    The lanes are independent; memory that depends on the lane lies at distance 1 from lane to lane.
-    """
-
-    index: str
-    start: Int
-    stop: Int
-    body: list[Statement]
-    widths: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Matrix:
-    """Elements of a buffer: that at (row, column) is at offset + row·strides[0] + column·strides[1]."""
-
-    buffer: int
-    offset: Int
-    strides: tuple[Int, Int]
-
-
-@dataclass(frozen=True)
-class Product:
-    """result = left @ packed, run by the core; `packed` is a buffer laid out in panels.
-
-    `sizes` are (rows, inner, columns).
-    """
-
-    left: Matrix
-    packed: int
-    result: Matrix
-    sizes: tuple[Int, Int, Int]
-
-
-@dataclass(frozen=True)
-class If:
-    condition: Expr
-    then: list[Statement]
-    otherwise: list[Statement] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Check:
-    """The kernel stops with `check` and `values` unless the condition holds."""
-
-    condition: Expr
-    check: int
-    values: tuple[Int, ...] = ()
-
-
-@dataclass(frozen=True)
-class Leave:
-    """Leave the innermost enclosing step loop here (`until`)."""
-
-    condition: Expr
-
-
-Statement: TypeAlias = Store | SetDim | Assign | For | Lanes | Product | If | Check | Leave
-
-
-@dataclass
-class Kernel:
-    """A native function: statements, the buffers' dtypes, and constant arrays it may inline."""
-
-    name: str
-    body: list[Statement]

@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from .lower import Lowered
-from .lowered import Expr, Int, SetDim, Store
+from .lowered import Expr, Int
 from .ops.base import TABLE
 from .plan import KEEP_ALL, Allocate, Branch, Call, Instruction, Loop, Release, Storage
+from .statements import SetDim, Store
 
 Number = Any  # a Python or NumPy number, or None: not known
 

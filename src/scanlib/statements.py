@@ -1,11 +1,123 @@
-"""Walks over lowered statements and expressions: what they write, read, and how they vary."""
+"""The statements of kernels, which both emitters print, and what statements and expressions write and read."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from . import lowered
-from .lowered import Assign, Check, Expr, For, If, Int, Lanes, Leave, Product, SetDim, Statement, Store
+from .lowered import Expr, Int
+
+
+@dataclass(frozen=True)
+class Store:
+    """buffer[offset] = value; the value has the buffer's dtype.
+
+    Where `streaming`, the buffer is too large to stay in the caches and each cache line of it is written as a whole,
+    by lanes of which the first of a group lies at the start of one.
+    """
+
+    buffer: int
+    offset: Int
+    value: Expr
+    streaming: bool = False
+
+
+@dataclass(frozen=True)
+class SetDim:
+    """dims[slot] = value."""
+
+    slot: int
+    value: Int
+
+
+@dataclass(frozen=True)
+class Assign:
+    """Set loop-carried registers, all at once: every value is computed before any register changes."""
+
+    names: tuple[str, ...]
+    values: tuple[Expr, ...]
+
+
+@dataclass(frozen=True)
+class For:
+    """for index in [start, stop): body.  `index` is the name of the loop variable."""
+
+    index: str
+    start: Int
+    stop: Int
+    body: list[Statement]
+
+
+@dataclass(frozen=True)
+class Lanes:
+    """for index in [start, stop): body, `widths[0]` lanes at once as long as there are so many, then fewer.
+
+    The lanes are independent; memory that depends on the lane lies at distance 1 from lane to lane.
+    """
+
+    index: str
+    start: Int
+    stop: Int
+    body: list[Statement]
+    widths: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Elements of a buffer: that at (row, column) is at offset + row·strides[0] + column·strides[1]."""
+
+    buffer: int
+    offset: Int
+    strides: tuple[Int, Int]
+
+
+@dataclass(frozen=True)
+class Product:
+    """result = left @ packed, run by the core; `packed` is a buffer laid out in panels.
+
+    `sizes` are (rows, inner, columns).
+    """
+
+    left: Matrix
+    packed: int
+    result: Matrix
+    sizes: tuple[Int, Int, Int]
+
+
+@dataclass(frozen=True)
+class If:
+    condition: Expr
+    then: list[Statement]
+    otherwise: list[Statement] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Check:
+    """The kernel stops with `check` and `values` unless the condition holds."""
+
+    condition: Expr
+    check: int
+    values: tuple[Int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Leave:
+    """Leave the innermost enclosing step loop here (`until`)."""
+
+    condition: Expr
+
+
+Statement: TypeAlias = Store | SetDim | Assign | For | Lanes | Product | If | Check | Leave
+
+
+@dataclass
+class Kernel:
+    """A native function: statements, the buffers' dtypes, and constant arrays it may inline."""
+
+    name: str
+    body: list[Statement]
 
 
 def writes(statements: Iterable[Statement]) -> set[str]:

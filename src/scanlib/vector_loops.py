@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from . import lowered
-from .lowered import Assign, Expr, For, Int, Statement, Store
-from .statements import coefficient, expressions, parts, writes
+from .lowered import Expr, Int
+from .statements import Assign, For, Statement, Store, coefficient, expressions, parts, writes
 
 # Bytes of a vector, and of those that a short sum is spread over: each addition waits for the one before.
 VECTOR, SPREAD = 64, 256

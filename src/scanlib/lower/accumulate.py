@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from .. import lowered
 from ..graph import Variable, describe
-from ..lowered import Assign, Int, Statement, Store
+from ..lowered import Int
 from ..plan import Library
+from ..statements import Assign, Statement, Store
 from .block import BlockRegion, NotBatched
 from .program import View, fits_registers, indices
 from .pull import broadcast_index

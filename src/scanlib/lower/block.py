@@ -11,9 +11,9 @@ from collections.abc import Iterable, Sequence
 from .. import lowered
 from ..dims import product
 from ..graph import Apply
-from ..lowered import Assign, Expr, For, If, Int, SetDim, Statement, Store
+from ..lowered import Expr, Int
 from ..plan import STEPS_SLOT, Call, Operand
-from ..statements import coefficient, expressions, stores
+from ..statements import Assign, For, If, SetDim, Statement, Store, coefficient, expressions, stores
 from .cost import work
 from .program import Program, View, row_major
 from .region import Region, itemsize

@@ -8,10 +8,10 @@ from .. import lowered
 from ..dims import product
 from ..errors import UserError
 from ..graph import Apply, Variable, toposort
-from ..lowered import Check, Expr, Int, SetDim
+from ..lowered import Expr, Int
 from ..ops.base import Region as RegionRule
 from ..plan import Branch, Call, Instruction
-from ..statements import parts
+from ..statements import Check, SetDim, parts
 from .program import row_major
 from .region import Region, itemsize
 from .stages import copy

@@ -9,9 +9,10 @@ from .. import lowered
 from ..dims import Dim, Shape
 from ..errors import UserIndexError, UserValueError
 from ..graph import Apply, describe
-from ..lowered import Assign, Expr, Int, Statement, Store
+from ..lowered import Expr, Int
 from ..ops.base import Inference, Params
 from ..ops.index_rules import inside
+from ..statements import Assign, Statement, Store
 from .program import View
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .. import lowered
-from ..lowered import Assign, Expr, For, Int, Lanes, Product, Statement, Store
+from ..lowered import Expr, Int
 from ..ops.base import TABLE, Pointwise
-from ..statements import parts
+from ..statements import Assign, For, Lanes, Product, Statement, Store, parts
 
 # A transcendental function in arithmetic operations.
 MATH_COST = 20

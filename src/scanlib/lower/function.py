@@ -10,9 +10,9 @@ from ..choices import lowering_choices
 from ..errors import UserValueError
 from ..graph import FunctionGraph, Variable, describe
 from ..lengths import base_axes, multiple
-from ..lowered import Expr, Int, Kernel
+from ..lowered import Expr, Int
 from ..plan import Branch, Call, Input, Instruction, Library, Loop, Plan, Release
-from ..statements import expressions, writes
+from ..statements import Kernel, expressions, writes
 from .fuse import fused
 from .program import CheckRecord, Program, row_major
 from .region import Region

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from .. import lowered
-from ..lowered import Assign, Expr, For, If, Int, SetDim, Statement, Store
-from ..statements import below, coefficient, expressions, writes
+from ..lowered import Expr, Int
+from ..statements import Assign, For, If, SetDim, Statement, Store, below, coefficient, expressions, writes
 from .region import itemsize
 
 # Bodies longer than this keep registers too busy.

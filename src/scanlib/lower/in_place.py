@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from .. import lowered
 from ..graph import Apply, Constant, Variable, clients, depends_on, describe
-from ..lowered import Assign, Expr, Int, Statement
+from ..lowered import Expr, Int
 from ..ops.scan_op import ScanSpec
+from ..statements import Assign, Statement
 from .context import ApplyContext
 from .program import View
 from .region import Region

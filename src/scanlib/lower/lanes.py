@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 from .. import lowered
 from ..graph import Apply, Variable
-from ..lowered import Assign, Expr, For, If, Int, Lanes, SetDim, Statement, Store
+from ..lowered import Expr, Int
 from ..ops.base import Affine, Contract, Element, Pointwise, Reshape
-from ..statements import coefficient, parts
+from ..statements import Assign, For, If, Lanes, SetDim, Statement, Store, coefficient, parts
 from .cost import operations
 from .packing import has_few_rows
 from .placing import is_identity

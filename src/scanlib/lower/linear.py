@@ -15,7 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .. import lowered
-from ..lowered import Assign, Expr, For, If, Int, Statement, Store
+from ..lowered import Expr, Int
+from ..statements import Assign, For, If, Statement, Store
 
 GROUP = 8
 # With more chains side by side a processor is busy anyway; so it is with more work beside them.

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 from .. import lowered
 from .._core import PACKED_PANEL_BYTES
 from ..graph import Apply, Constant, Variable, describe
-from ..lowered import Int, Matrix, Product
+from ..lowered import Int
 from ..ops.base import Affine, Reshape
 from ..plan import Instruction
 from ..plan import Library as LibraryCall
+from ..statements import Matrix, Product
 from .program import FEWEST_ROWS, View
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from .. import lowered
-from ..lowered import Expr, Int, Kernel, Statement
+from ..lowered import Expr, Int
 from ..plan import NO_SLOT, RESERVED_SLOTS, Buffer, Role
+from ..statements import Kernel, Statement
 from .report import ScanReport
 
 # A static tensor of at most this many elements lives in registers, one value per element, if all its dims are

@@ -17,10 +17,11 @@ from .. import lowered
 from ..dims import product
 from ..errors import InternalError, UserValueError
 from ..graph import Apply, Constant, Variable, describe
-from ..lowered import Check, Expr, For, Int, SetDim, Statement
+from ..lowered import Expr, Int
 from ..ops.base import Contract, Stages
 from ..ops.base import Region as RegionRule
 from ..plan import NO_SLOT, Allocate, Call, Instruction, Operand
+from ..statements import Check, For, SetDim, Statement
 from .context import RunTimeInference, worded
 from .meeting import meeting
 from .placing import expand, expanded, is_barrier, is_identity, store_if_worthwhile

@@ -9,8 +9,9 @@ from dataclasses import replace
 from .. import lowered
 from ..dims import strides
 from ..graph import Variable, describe
-from ..lowered import Assign, Int, Statement, Store
+from ..lowered import Int
 from ..plan import Output
+from ..statements import Assign, Statement, Store
 from .program import View, row_major
 from .region import Region
 from .stages import copy

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, cast
 from .. import lowered
 from ..dims import product, strides
 from ..graph import Apply, Constant, Variable
-from ..lowered import Check, Expr, For, Int, SetDim, Statement, Store
+from ..lowered import Expr, Int
 from ..ops.base import Affine, Contract, Element, Pointwise, Reduce, Reshape, Unbroadcast
 from ..plan import Allocate, Instruction, Library, Operand
-from ..statements import coefficient, expressions, stores, writes
+from ..statements import Check, For, SetDim, Statement, Store, coefficient, expressions, stores, writes
 from .cost import work
 from .placing import is_barrier, is_identity
 from .program import FEWEST_ROWS, NotRows, View

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 from .. import lowered
 from ..errors import InternalError
 from ..graph import Apply, Variable, describe, toposort
-from ..lowered import Assign, Expr, For, If, Int, Leave, SetDim, Statement, Store
+from ..lowered import Expr, Int
 from ..ops.base import Affine, Contract, Reshape, Unbroadcast
 from ..ops.base import Region as RegionRule
 from ..ops.scan_op import operands_of, spec_of
 from ..plan import Instruction
+from ..statements import Assign, For, If, Leave, SetDim, Statement, Store
 from .block import BlockRegion, NotBatched, rows_view
 from .branch import agreed, eager_nodes, settled
 from .in_place import append_last, lower_updates, operands

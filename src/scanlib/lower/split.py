@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from .. import lowered
-from ..lowered import Assign, Check, Expr, For, If, Int, Lanes, Statement, Store
-from ..statements import below, expressions
+from ..lowered import Expr, Int
+from ..statements import Assign, Check, For, If, Lanes, Statement, Store, below, expressions
 
 MOST_PARTS = 8
 # A comparison of index + rest with 0: whether it holds from its cut on (or else below it), and what the cut is.

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from .. import lowered
 from ..graph import Apply, Variable
-from ..lowered import Assign, Expr, Int, Lanes, Statement, Store
+from ..lowered import Expr, Int
 from ..ops.base import Contract, Reduce, Reshape, Stages, Unbroadcast
+from ..statements import Assign, Lanes, Statement, Store
 from .context import ApplyContext
 from .program import View, row_major
 from .pull import broadcast_index, full_index, reduced_axes

@@ -14,7 +14,8 @@ import numpy as np
 from .. import lowered
 from ..dims import Shape
 from ..graph import Apply, Variable
-from ..lowered import Expr, Int, Statement
+from ..lowered import Expr, Int
+from ..statements import Statement
 from .base import Cotangents, Inference, Lowering, Op, Params, Stages, is_float
 from .reduction import Index, widened
 

@@ -17,7 +17,8 @@ from .. import dims
 from ..dims import Dim, Shape
 from ..errors import UserIndexError, UserTypeError, UserValueError
 from ..graph import Apply, Constant, TensorType, Variable, describe
-from ..lowered import Expr, Int, Statement
+from ..lowered import Expr, Int
+from ..statements import Statement
 
 Params = Mapping[str, Any]
 Cotangents = Sequence[Variable | None]

@@ -15,7 +15,8 @@ from .. import dims, lowered
 from ..dims import Shape
 from ..errors import UserValueError
 from ..graph import Apply, Constant, Variable
-from ..lowered import Expr, If, Int, Statement
+from ..lowered import Expr, Int
+from ..statements import If, Statement
 from .base import Affine, AxisMap, Cotangents, Element, Inference, Lowering, Op, Params, Stages
 from .index_rules import (
     At,

@@ -10,7 +10,8 @@ import numpy as np
 from .. import lowered
 from ..dims import Shape
 from ..graph import Apply, Variable
-from ..lowered import Expr, Int, Statement
+from ..lowered import Expr, Int
+from ..statements import Statement
 from . import elementwise as ew
 from .base import (
     Affine,

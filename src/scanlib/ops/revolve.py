@@ -22,7 +22,8 @@ import numpy as np
 
 from .. import dims, lowered
 from ..dims import Dim, Shape
-from ..lowered import Expr, If, Int, Statement
+from ..lowered import Expr, Int
+from ..statements import If, Statement
 from .base import Inference, Lowering, Op, Params, Stages
 from .shape import no_flow, no_tangent
 

@@ -10,7 +10,8 @@ import numpy as np
 from .. import dims, lowered
 from ..dims import Dim, Shape
 from ..graph import Apply, Constant, Variable, describe
-from ..lowered import Expr, Int, Statement
+from ..lowered import Expr, Int
+from ..statements import Statement
 from .base import (
     Affine,
     AxisMap,
