@@ -274,3 +274,55 @@ def test_traces_are_named_after_their_states(mode: str) -> None:
             IndexError, match=f"index 7 is out of bounds for axis 0 of '{name}', which is 2 long"
         ):
             f(np.ones(2), np.ones(3))
+
+
+# Steps that would fail do not, where no step is run.
+
+READS: dict[str, Callable[[Variable, Variable, Variable, Variable], Variable]] = {
+    "a known place of a row": lambda row, s, i, places: s + row[33],
+    "a place of a row": lambda row, s, i, places: s + row[i],
+    "places of a row": lambda row, s, i, places: s + row[places].sum(),
+    "a place of a state": lambda row, s, i, places: s * row[0] + s[i],
+    "a known place of a state": lambda row, s, i, places: T.inc_subtensor(s[33], row[0]),
+    "a place that is written to": lambda row, s, i, places: s + T.set_subtensor(row[i], 0.0).sum(),
+    "a row in an inner loop": lambda row, s, i, places: (
+        s + scan(lambda a, b: a + b[i], sequences=row, non_sequences=s * row[0], name="inner")[0].sum()
+    ),
+}
+
+
+@pytest.mark.parametrize("width", [3, 20])
+@pytest.mark.parametrize("read", READS)
+def test_a_place_that_is_not_there_fails_at_the_step_that_reads_it(read: str, width: int, mode: str) -> None:
+    m, start, i, places = T.matrix("m"), T.vector("start"), T.lscalar("i"), T.lvector("places")
+    trace, _ = scan(
+        lambda row, s: READS[read](row, s, i, places), sequences=m, outputs_info=start, name="look"
+    )
+    inputs = [m, start, i, places]
+    forward = scanlib.function(inputs, trace, mode=mode, on_unused_input="ignore")
+    slopes = scanlib.function(
+        inputs, scanlib.grad(trace.sum(), [m, start]), mode=mode, on_unused_input="ignore"
+    )
+    one = np.ones(width)
+    with_i = [33, [0, 33]]
+    assert forward(np.ones((0, width)), one, *with_i).shape == (0, width)
+    by_m, by_start = slopes(np.ones((0, width)), one, *with_i)
+    assert len(by_m) == 0 and not by_start.any()
+    for f in (forward, slopes):
+        with pytest.raises(
+            StepError, match="(?s)scan '.*look', step .: .*out of bounds for axis 0 of"
+        ) as caught:
+            f(np.ones((2, width)), one, *with_i)
+        assert isinstance(caught.value, IndexError)
+
+
+@pytest.mark.parametrize("i", [3, 7, -5])
+def test_gradients_name_what_was_read(i: int, mode: str) -> None:
+    h0, k = T.scalar("h0"), T.lscalar("k")
+    trace = scan(lambda a, h: 0.5 * h + a, sequences=u, outputs_info=h0)[0]
+    f = scanlib.function([u, h0, k], scanlib.grad(trace[k], [u, h0]), mode=mode)
+    assert [g.tolist() for g in f(np.ones(3), 0.5, -2)] == [[0.5, 1, 0], 0.25]
+    with pytest.raises(
+        IndexError, match=f"index {i} is out of bounds for axis 0 of 'trace of h0', which is 3"
+    ):
+        f(np.ones(3), 0.5, i)

@@ -12,7 +12,7 @@ from ._core import Dispatcher, Executable
 from .choices import lowering_choices
 from .collector import uncollected
 from .emit_llvm import emit_modules
-from .errors import InternalError, StepError, UserError, UserIndexError, UserValueError
+from .errors import InternalError, StepError, UserValueError
 from .graph import FunctionGraph, Variable
 from .lengths import base_axes, step_axes
 from .lower import Lowered, lower
@@ -21,7 +21,6 @@ from .lower import Lowered, lower
 jit.machine()
 
 Signature = tuple[tuple[int, ...], ...]
-_KINDS: dict[str, type[UserError]] = {"value": UserValueError, "index": UserIndexError}
 
 
 def runner(
@@ -85,7 +84,7 @@ def _failure(name: str, lowered: Lowered) -> Callable[..., Exception]:
         )
         if kind == "check":
             record = lowered.checks[code - 1]
-            error = _KINDS[record.kind]
+            error = record.kind
             if path and path[-1][1] >= 0:
                 error = errors.step_error(error)
             return error(where + record.message.format(*values))

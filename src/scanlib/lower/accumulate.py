@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from .. import lowered
+from ..errors import UserValueError
 from ..graph import Variable, describe
 from ..lowered import Int
 from ..plan import Library
@@ -54,7 +55,7 @@ def _check_shape(region: BlockRegion, o: ScanOutput, term: Variable) -> None:
         elif not region.program.same(a, b) and (single.op != "const" or single.value):
             raise NotBatched(f"a product is added to '{o.label}' that may be repeated along axis {axis}")
         message = f"the step gives '{o.label}' length {{0}} along axis {axis}, its initial value has {{1}}"
-        region.require(condition, "value", message, (a, b))
+        region.require(condition, UserValueError, message, (a, b))
 
 
 def _in_registers(

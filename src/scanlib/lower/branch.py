@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterable, Sequence
 
 from .. import lowered
 from ..dims import product
-from ..errors import UserError
+from ..errors import UserError, UserValueError
 from ..graph import Apply, Variable, toposort
 from ..lowered import Expr, Int
 from ..ops.base import Region as RegionRule
 from ..plan import Branch, Call, Instruction
 from ..statements import Check, SetDim, parts
+from .context import literal
 from .program import row_major
 from .region import Region, itemsize
 from .stages import copy
@@ -137,7 +138,7 @@ def settled(region: Region, shape: Sequence[Int], what: str) -> tuple[Int, ...]:
         if region.data_level([a, b]) >= 0:
             return d
         message = f"the arms of an ifelse give {what} lengths {{0}} and {{1}} along axis {axis}; {ONE_SHAPE}"
-        region.require(lowered.compare("eq", a, b), "value", message, (a, b))
+        region.require(lowered.compare("eq", a, b), UserValueError, message, (a, b))
         return a
 
     return tuple(settle(d, axis) for axis, d in enumerate(shape))
@@ -179,7 +180,5 @@ def _arm(region: Region, outputs: Sequence[Variable], frontier: Sequence[Variabl
 
 def _failing(region: Region, error: UserError) -> list[Instruction]:
     """What runs in the place of an arm that is known to fail: the error belongs to the run that chooses it."""
-    kind = "index" if isinstance(error, IndexError) else "value"
-    message = str(error).replace("{", "{{").replace("}", "}}")
-    check = Check(lowered.constant(False, "bool"), region.program.check(kind, message))
+    check = Check(lowered.constant(False, "bool"), region.program.check(type(error), literal(error)))
     return [Call(region.program.kernel([check]), "failing arm")]

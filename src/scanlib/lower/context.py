@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from .. import lowered
 from ..dims import Dim, Shape
-from ..errors import UserIndexError, UserValueError
+from ..errors import UserError, UserIndexError, UserValueError
 from ..graph import Apply, describe
 from ..lowered import Expr, Int
 from ..ops.base import Inference, Params
@@ -24,13 +24,17 @@ def worded(message: str, values: Sequence[Int]) -> str:
     return message.format(*(v if isinstance(v, int) else f"more than {(v.minimum or 0) - 1}" for v in values))
 
 
+def literal(error: UserError) -> str:
+    """The text of an error as the message of a check."""
+    return str(error).replace("{", "{{").replace("}", "}}")
+
+
 class RunTimeInference(Inference):
     """The type rules' context with every dimension known, as an int or an expression."""
 
     def __init__(self, region: Region, node: Apply) -> None:
         super().__init__(node.inputs, node.params)
         self.region = region
-        self.read: list[Int] = []
 
     def shape(self, i: int) -> Shape:
         return self.region.shape(self.inputs[i])
@@ -49,7 +53,7 @@ class RunTimeInference(Inference):
             if not condition.value:
                 raise UserValueError(worded(message, (a, b)))
             return
-        self.region.require(condition, "value", message, (a, b))
+        self.region.require(condition, UserValueError, message, (a, b))
 
     def require_inside(self, i: Dim, n: Dim, message: str) -> None:
         assert i is not None and n is not None
@@ -60,7 +64,9 @@ class RunTimeInference(Inference):
             if not condition.value:
                 raise UserIndexError(worded(message, (i, n)))
             return
-        self.region.require(condition, "index", message, (i, n))
+        # What stays the same for all steps may be read before the first one.
+        in_steps = not self.region.varying.isdisjoint(map(id, self.inputs))
+        self.region.require(condition, UserIndexError, message, (i, n), in_steps)
 
     def require_broadcast(self, a: Dim, b: Dim, message: Callable[[], str]) -> None:
         assert a is not None and b is not None
@@ -70,7 +76,7 @@ class RunTimeInference(Inference):
             if not condition.value:
                 raise UserValueError(worded(message(), (a, b)))
             return
-        self.region.require(condition, "value", message(), (a, b))
+        self.region.require(condition, UserValueError, message(), (a, b))
 
 
 class ApplyContext:
@@ -108,7 +114,7 @@ class ApplyContext:
             if condition.value:
                 return value
             raise UserIndexError(worded(message, values))
-        number = self.region.program.check("index", f"{self.node.op.name}: {message}")
+        number = self.region.program.check(UserIndexError, message)
         return lowered.guard(lowered.as_expr(value), condition, number, values)
 
     def store(self, k: int, index: Sequence[Int], value: Expr) -> Statement:

@@ -101,7 +101,7 @@ def _declared(region: Region, v: Variable, shape: list[Int]) -> list[Int]:
             message = f"input '{describe(v)}': axis {axis} has length {{0}}, its type {v.type} says {{1}}"
             if isinstance(d, int):
                 raise UserValueError(message.format(d, declared))
-            region.require(lowered.compare("eq", d, declared), "value", message, (d, declared))
+            region.require(lowered.compare("eq", d, declared), UserValueError, message, (d, declared))
         result.append(d if declared is None else declared)
     return result
 

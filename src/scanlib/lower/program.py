@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from .. import lowered
+from ..errors import UserError
 from ..lowered import Expr, Int
 from ..plan import NO_SLOT, RESERVED_SLOTS, Buffer, Role
 from ..statements import Kernel, Statement
@@ -60,7 +61,7 @@ def history_fits_registers(depth: int, shape: Sequence[Int]) -> bool:
 class CheckRecord:
     """A condition a kernel tests: the kind of user error it stands for and its message ({0}, {1}, {2})."""
 
-    kind: str
+    kind: type[UserError]
     message: str
 
 
@@ -209,7 +210,7 @@ class Program:
             self.constant_buffers[key] = self.buffer(name, data.dtype.name, "constant", data=data)
         return self.constant_buffers[key]
 
-    def check(self, kind: str, message: str) -> int:
+    def check(self, kind: type[UserError], message: str) -> int:
         """The id of a new check; ids start at 1, 0 means success."""
         self.checks.append(CheckRecord(kind, message))
         return len(self.checks)

@@ -15,7 +15,7 @@ from typing import Any
 
 from .. import lowered
 from ..dims import product
-from ..errors import InternalError, UserValueError
+from ..errors import InternalError, UserError, step_error
 from ..graph import Apply, Constant, Variable, describe
 from ..lowered import Expr, Int
 from ..ops.base import Contract, Stages
@@ -65,10 +65,13 @@ class Region:
         # What the body of a loop reads that stays the same for all steps, as the region around knows it; and matrices
         # laid out for products before the first step.
         self.fixed: dict[int, Variable] = {}
+        self.varying: set[int] = set()
         self.packed: dict[View, View] = {}
         self.nesting = 0
         # The slots with the number of independent lanes of its kernel, and with what a lane costs in a step.
         self.lanes: tuple[int, int] = (NO_SLOT, NO_SLOT)
+        # Of a part of the body of a loop: its name, and its number of steps as the region around knows it.
+        self.scan: tuple[str, Int] | None = None
         self.temporaries: list[int] = []
 
     # -- analysis --------------------------------------------------------------------------------------
@@ -78,6 +81,8 @@ class Region:
         self.values[id(v)] = value
         self.shapes[id(v)] = shape
         self.levels[id(v)] = -1
+        if id(v) not in self.fixed:
+            self.varying.add(id(v))
 
     def analyse(self, outputs: Sequence[Variable], inputs: Iterable[Variable]) -> None:
         """Find shape and level of every node, and lower the barriers, inputs first."""
@@ -129,8 +134,9 @@ class Region:
             raise NotNative(f"{node.op.name} runs outside of compiled kernels")
 
     def infer(self, node: Apply) -> None:
-        context = RunTimeInference(self, node)
-        types = node.op.infer(context)
+        if not self.varying.isdisjoint(map(id, node.inputs)):
+            self.varying.update(map(id, node.outputs))
+        types = node.op.infer(RunTimeInference(self, node))
         level = max((self.level(v) for v in node.inputs), default=-1)
         for v, (_, shape) in zip(node.outputs, types):
             self.shapes[id(v)] = tuple(d for d in shape if d is not None)
@@ -364,16 +370,27 @@ class Region:
             tuple(self.slot(s) for s in view.strides),
         )
 
-    def require(self, condition: Expr, kind: str, message: str, values: tuple[Int, ...]) -> None:
-        """A user error unless `condition` holds, tested as soon as it is known."""
+    def require(
+        self,
+        condition: Expr,
+        kind: type[UserError],
+        message: str,
+        values: tuple[Int, ...],
+        in_steps: bool = False,
+    ) -> None:
+        """A user error unless `condition` holds, tested as soon as it is known.
+
+        `in_steps`: nothing but the steps of a loop relies on it, so that it need not hold where none runs.
+        """
         if condition.op == "const":
             if not condition.value:
-                raise UserValueError(worded(message, values))
+                raise kind(worded(message, values))
             return
         level = self.data_level([condition])
         if self.parent is not None and not self.tests_here(level):
             # Known to the enclosing region: tested there, before anything relies on it.
-            self.parent.require(condition, kind, message, values)
+            condition, kind, message = self.outside(condition, kind, message, in_steps)
+            self.parent.require(condition, kind, message, values, in_steps)
             return
         if condition.op == "eq" and condition.args[0].dtype == "int64":
             self.program.unify(*condition.args)
@@ -382,6 +399,19 @@ class Region:
         self.required.add(condition)
         check = self.program.check(kind, message)
         self.kernels.setdefault(level, []).append(Check(condition, check, values))
+
+    def outside(
+        self, condition: Expr, kind: type[UserError], message: str, in_steps: bool
+    ) -> tuple[Expr, type[UserError], str]:
+        """What a condition of a step is before the first step."""
+        if self.scan is None:
+            return condition, kind, message
+        name, steps = self.scan
+        if not in_steps:
+            return condition, kind, f"scan '{name}': {message}"
+        none = lowered.compare("lt", steps, 1)
+        made = lowered.logical("logical_or", none, condition)
+        return made, step_error(kind), f"scan '{name}', step 0: {message}"
 
     def tests_here(self, level: int) -> bool:
         """Whether a condition known at `level` is tested by this region, if it has a parent."""

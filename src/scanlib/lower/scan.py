@@ -8,16 +8,18 @@ the steps of a block, and are written to their slots when the trace is kept, or 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from .. import lowered
 from ..dims import product, strides
-from ..errors import UserError, UserValueError
+from ..errors import UserError, UserIndexError, UserValueError, step_error
 from ..graph import Apply, Variable
-from ..lowered import Int
+from ..lowered import Expr, Int
 from ..ops.scan_op import ScanSpec, operands_of, spec_of
 from ..plan import NO_SLOT, Instruction, Loop, Storage
 from .block import NotBatched
+from .context import literal
 from .in_place import updates_of
 from .partition import partition
 from .program import NotLanes, NotNative, NotRows, View, fits_registers
@@ -81,7 +83,7 @@ def lower_scan(region: Region, node: Apply, level: int) -> list[Instruction]:
     spec, given = spec_of(node), operands_of(node)
     steps = region.number(region.integer(given.steps))
     message = f"scan '{spec.name}': n_steps is {{0}}, expected 0 or more; only a constant may be negative"
-    region.require(lowered.compare("ge", steps, 0), "value", message, (steps,))
+    region.require(lowered.compare("ge", steps, 0), UserValueError, message, (steps,))
     for v in given.sequences:
         if not region.pullable(v):
             region.settle(v)
@@ -91,11 +93,16 @@ def lower_scan(region: Region, node: Apply, level: int) -> list[Instruction]:
     outputs = [_output(region, node, spec, k) for k in range(len(spec.keep))]
     program = region.program
     slots = LoopSlots(region.slot(steps), program.slot(), program.slot(), program.slot(), program.slot(1))
+    state, undo = program.snapshot(), region.snapshot()
     try:
         body, rows, reasons = _lower_body(region, node, outputs, slots)
+    except (UserIndexError, UserValueError) as error:
+        program.restore(state)
+        undo()
+        _without_steps(region, node, steps, error)
+        return []
     except UserError as error:
-        where = f"scan '{spec.name}'"
-        raise error if str(error).startswith(where) else type(error)(f"{where}: {error}") from error
+        raise type(error)(f"scan '{spec.name}': {error}") from error
     storages = tuple(_storage(region, body.region, o) for o in outputs)
     start, prologue, recurrence, epilogue = body.instructions()
     loop = Loop(
@@ -114,6 +121,30 @@ def lower_scan(region: Region, node: Apply, level: int) -> list[Instruction]:
     region.values[id(node.outputs[-1])] = (lowered.as_expr(done),)
     region.shapes[id(node.outputs[-1])] = ()
     return [loop]
+
+
+def _without_steps(region: Region, node: Apply, steps: Int, error: UserError) -> None:
+    """A scan whose step is known to fail: what it gives without steps, which is all that it may run."""
+    spec = spec_of(node)
+    where = f"scan '{spec.name}', step 0: "
+    message = literal(error) if str(error).startswith(where) else where + literal(error)
+    region.require(lowered.compare("lt", steps, 1), step_error(type(error)), message, (), in_steps=True)
+    for k, v in enumerate(node.outputs[:-1]):
+        is_state = k < len(spec.states)
+        row = (
+            region.shape(node.inputs[1 + spec.sequences + k])[1:]
+            if is_state
+            else [d or 0 for d in v.type.shape[1:]]
+        )
+        region.shapes[id(v)] = (0, *row)
+        nothing = lowered.constant(0, v.dtype)
+        region.values[id(v)] = partial(_everywhere, nothing)
+    region.shapes[id(node.outputs[-1])] = ()
+    region.values[id(node.outputs[-1])] = (lowered.constant(0, "int64"),)
+
+
+def _everywhere(value: Expr, index: tuple[Int, ...]) -> Expr:
+    return value
 
 
 def _rows(body: Body, reasons: dict[str, str]) -> tuple[int, int]:

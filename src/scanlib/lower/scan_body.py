@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from .. import lowered
-from ..errors import InternalError
+from ..errors import InternalError, UserValueError
 from ..graph import Apply, Variable, describe, toposort
 from ..lowered import Expr, Int
 from ..ops.base import Affine, Contract, Reshape, Unbroadcast
@@ -87,6 +87,8 @@ class Body:
         self.region = self.make_region(native)
         self.prologue = BlockRegion(parent.program, parent, self.name, self.block)
         self.epilogue = BlockRegion(parent.program, parent, self.name, self.block)
+        for region in (self.prologue, self.region, self.epilogue):
+            region.scan = self.spec.name, parent.number(parent.integer(self.given.steps))
         self._prologue()
         self._recurrence()
         self._epilogue()
@@ -361,7 +363,7 @@ class Body:
                     f"scan '{self.spec.name}': the step gives '{o.label}' length {{0}} along axis {axis}, its initial "
                     "value has {1}; a state keeps one shape"
                 )
-                self.region.require(lowered.compare("eq", a, b), "value", message, (a, b))
+                self.region.require(lowered.compare("eq", a, b), UserValueError, message, (a, b))
 
     def _store_outputs(self, region: Region, positions: Sequence[int]) -> None:
         for k in positions:

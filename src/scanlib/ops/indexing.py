@@ -14,7 +14,7 @@ import numpy as np
 from .. import dims, lowered
 from ..dims import Shape
 from ..errors import UserValueError
-from ..graph import Apply, Constant, Variable
+from ..graph import Apply, Constant, Variable, describe
 from ..lowered import Expr, Int
 from ..statements import If, Statement
 from .base import Affine, AxisMap, Cotangents, Element, Inference, Lowering, Op, Params, Stages
@@ -55,12 +55,11 @@ def _subtensor_gradient(node: Apply, cotangents: Cotangents) -> Gradients:
     g, (x, *numbers) = cotangents[0], node.inputs
     if g is None:
         return [None] * len(node.inputs)
-    shifted = shift_refs(node.params["index"], 1)
     # Every element is read at most once, so the rest of the gradient is zero.
-    return [
-        set_subtensor(tensor().zeros_like(x), g, *numbers, index=shifted, inc=False),
-        *[None] * len(numbers),
-    ]
+    zeros = tensor().zeros_like(x)
+    zeros.name = describe(x)  # in messages of positions outside
+    made = set_subtensor(zeros, g, *numbers, index=shift_refs(node.params["index"], 1), inc=False)
+    return [made, *[None] * len(numbers)]
 
 
 def shift_refs(index: Any, by: int) -> Any:

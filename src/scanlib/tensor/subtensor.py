@@ -361,7 +361,10 @@ def take(x: Any, indices: Any, axis: int | None = None, mode: str = "raise") -> 
     """x[…, indices, …] along `axis`, or of the flattened x; mode 'clip' or 'wrap' as in NumPy."""
     x, indices = as_tensor_variable(x), _indices(indices)
     if axis is None:
-        x, axis = shape.reshape(x, shape.int_constant(-1)), 0
+        if x.ndim != 1:
+            label, x = describe(x), shape.reshape(x, shape.int_constant(-1))
+            x.name = label
+        axis = 0
     axis = axis_of(axis, x.ndim, "take")
     if mode not in ("raise", "clip", "wrap"):
         raise UserTypeError(f"take: mode must be 'raise', 'clip' or 'wrap', got {mode!r}")
