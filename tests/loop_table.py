@@ -66,7 +66,7 @@ def steps(*outputs: str, **arguments: Any) -> Expected:
 
 
 LAST, TRACE = "1 last", "all trace"
-PRODUCT = {"lanes": "contract mixes lanes"}
+PRODUCT = {"lanes": "a product mixes lanes"}
 CHOICE = {"native": "ifelse runs outside of compiled kernels"}
 OUTER = {"native": "scan runs outside of compiled kernels", "batched": "scan runs step by step"}
 

@@ -152,6 +152,22 @@ def test_singular_and_indefinite_matrices_are_user_errors(order: int, mode: str)
     assert run(mode, T.det, np.zeros((order, order))) == 0
 
 
+def test_matrices_that_have_no_factor_are_named(mode: str) -> None:
+    a, b = T.dmatrix("a"), T.dtensor3("b")
+    with pytest.raises(UserValueError, match=r"cholesky.*a.*not positive definite"):
+        scanlib.function([a], T.cholesky(a), mode=mode)(-np.eye(2))
+    with pytest.raises(UserValueError, match=r"cholesky.*a @ a.*not positive definite"):
+        scanlib.function([a], T.cholesky(a @ a), mode=mode)(np.zeros((2, 2)))
+    with pytest.raises(UserValueError, match=r"inv.*a.*(?i:singular)"):
+        scanlib.function([a], T.linalg.inv(a), mode=mode)(np.zeros((2, 2)))
+    factors, _ = scanlib.scan(T.cholesky, sequences=b, name="factor")
+    f = scanlib.function([b], factors, mode=mode)
+    with pytest.raises(
+        UserValueError, match=r"scan 'factor', step 1: cholesky.*b\[t\].*not positive definite"
+    ):
+        f(np.stack([np.eye(2), -np.eye(2)]))
+
+
 def test_bad_shapes_are_user_errors(mode: str) -> None:
     with pytest.raises(UserTypeError, match=r"'v'"):
         T.det(T.vector("v"))

@@ -153,3 +153,15 @@ def test_mismatch_when_running_names_both_variables(shapes, mode: str) -> None:
     f = scanlib.function([x, y], T.dot(x, y), mode=mode)
     with pytest.raises(UserValueError, match=r"'a'.*'b'"):
         f(a, b)
+
+
+def test_messages_write_products_as_they_are_written(mode: str) -> None:
+    a, b, v = T.matrix("a"), T.matrix("b"), T.vector("v")
+    for made, message in [
+        ((a @ b)[9], "index 9 .* of 'a @ b', which is 2 long"),
+        (T.dot(a, b) + v, r"add of 'a @ b' .*, 'v' .*: 3 against 2"),
+        (T.dot(T.dot(a, a), b) @ v, r"product of '… @ b' and 'v'"),
+    ]:
+        f = scanlib.function([a, b, v], made, mode=mode, on_unused_input="ignore")
+        with pytest.raises((UserValueError, IndexError), match=message):
+            f(np.ones((2, 2)), np.ones((2, 3)), np.ones(2))

@@ -12,7 +12,7 @@ from ._core import Dispatcher, Executable
 from .choices import lowering_choices
 from .collector import uncollected
 from .emit_llvm import emit_modules
-from .errors import InternalError, StepError, UserValueError
+from .errors import InternalError, UserValueError
 from .graph import FunctionGraph, Variable
 from .lengths import base_axes, step_axes
 from .lower import Lowered, lower
@@ -21,6 +21,15 @@ from .lower import Lowered, lower
 jit.machine()
 
 Signature = tuple[tuple[int, ...], ...]
+
+# What the statuses of library kernels that a user's values cause mean.
+_STATUSES = {
+    "singular": "the matrix is singular, expected a regular one",
+    "not_positive_definite": "the matrix is not positive definite, expected eigenvalues above 0; where rounding is the "
+    "cause, add a small multiple of the identity",
+    "not_converged": "no convergence, expected finite elements",
+    "bad_parameter": "a parameter is outside of its domain",
+}
 
 
 def runner(
@@ -104,8 +113,8 @@ def _library_failure(code: int, where: str, instruction: str) -> Exception:
     from ._core import library_statuses
 
     status = {number: status for status, number in library_statuses().items()}.get(code, f"status {code}")
-    message = f"{where}{instruction}: {status.replace('_', ' ')}"
-    return StepError(message) if where else UserValueError(message)
+    kind = errors.step_error(UserValueError) if where else UserValueError
+    return kind(f"{where}{instruction}: {_STATUSES.get(status, status)}")
 
 
 def sequence_inputs(graph: FunctionGraph) -> Sequence[Variable]:

@@ -130,9 +130,9 @@ def _spec(
     outputs = [*(step.outputs[k] for k in states), *step.carried_outputs, *(step.outputs[k] for k in mapped)]
     if step.condition is not None:
         outputs.append(_as_bool(step.condition))
-    labels = [step.outputs[k].name or state_label(given, k) for k in states]
+    labels = [_label(step.outputs[k]) or state_label(given, k) for k in states]
     labels += [describe(v) for v in step.carried]
-    labels += [step.outputs[k].name or f"output {k}" for k in mapped]
+    labels += [_label(step.outputs[k]) or f"output {k}" for k in mapped]
     return ScanSpec(
         name=given.name,
         inputs=(*inputs, *step.carried_inputs, *step.captured_inputs),
@@ -148,6 +148,11 @@ def _spec(
         checkpoint=given.checkpoint,
         memory_budget=given.memory_budget,
     )
+
+
+def _label(output: Variable) -> str | None:
+    """The user's name of an output of the step; those of step inputs say which step they are of."""
+    return output.name if output.owner is not None else None
 
 
 def _as_bool(condition: Variable) -> Variable:

@@ -9,6 +9,7 @@ from ..graph import Apply, describe
 from ..lowered import Int
 from ..ops.base import Contract, Library
 from ..ops.base import Region as RegionRule
+from ..ops.product import source_name
 from ..plan import Allocate, Instruction
 from ..plan import Library as LibraryCall
 from .context import ApplyContext
@@ -92,7 +93,7 @@ def _library(region: Region, node: Apply, rule: Library, level: int) -> list[Ins
         rule.kernel,
         tuple(region.operand(v) for v in views),
         tuple(rule.parameters(node.params)),
-        describe(node.outputs[0]),
+        f"{node.op.name} of '{source_name(node.inputs[0])}'",
     )
     return [*instructions, call]
 

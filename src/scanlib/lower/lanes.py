@@ -40,11 +40,12 @@ class LaneRegion(Region):
         if not isinstance(node.op.lower, (Pointwise, Affine, Element, Reshape)) and not is_identity(
             self, node
         ):
-            raise NotLanes(f"{node.op.name} mixes lanes")
+            name = "a product" if isinstance(node.op.lower, Contract) else node.op.name
+            raise NotLanes(f"{name} mixes lanes")
 
     def product_of_few_rows(self, node: Apply) -> bool:
         if isinstance(node.op.lower, Contract) and any(has_few_rows(self, node, k) for k in (0, 1)):
-            raise NotLanes(f"{node.op.name} mixes lanes")
+            raise NotLanes("a product mixes lanes")
         return False
 
     def memory(self, v: Variable) -> View:

@@ -30,7 +30,7 @@ def _infer(ctx: Inference) -> Sequence[tuple[str, Shape]]:
     names = f"'{source_name(ctx.inputs[0])}' and '{source_name(ctx.inputs[1])}'"
     if ctx.dtype(0) != ctx.dtype(1) or len(a) < 2 or len(a) != len(b):
         raise UserTypeError(
-            f"contract of {names}: {ctx.inputs[0].type} and {ctx.inputs[1].type}; "
+            f"product of {names}: {ctx.inputs[0].type} and {ctx.inputs[1].type}; "
             "expected one dtype and one number of dimensions, at least 2"
         )
     message = f"product of {names}: {{0}} columns against {{1}} rows; the inner dimensions must be equal"
@@ -74,4 +74,10 @@ def _forward(node: Apply, tangents: Cotangents) -> Sequence[Variable | None]:
     return [parts[0] if len(parts) == 1 else parts[0] + parts[1]]
 
 
-contract = Op("contract", _infer, _reference, Contract(), _gradient, _forward)
+def _named(node: Apply, k: int) -> str:
+    """m @ w; of longer products the last factor."""
+    factors = [source_name(v) for v in node.inputs]
+    return " @ ".join("…" if " " in f else f for f in factors)
+
+
+contract = Op("contract", _infer, _reference, Contract(), _gradient, _forward, named=_named)

@@ -16,7 +16,7 @@ from ..ops import shape as rows
 from ..ops.elementwise import mul
 from ..ops.index_rules import At, Span
 from ..ops.indexing import subtensor
-from ..ops.product import contract
+from ..ops.product import contract, source_name
 from ..ops.reduction import sum as sum_row
 from ..ops.scan_op import spec_of
 from . import build
@@ -34,7 +34,7 @@ def _bind(loop: Loop, leaf: Leaf, kind: str | None) -> Variable:
     v = leaf.v
     operand = build.first_row(v) if kind == "row" else v
     shape = v.type.shape if kind == "whole" else v.type.shape[1:]
-    step = Variable(TensorType(v.dtype, shape), name=v.name)
+    step = Variable(TensorType(v.dtype, shape), name=source_name(v))
     (loop.sequences if kind == "rows" else loop.non_sequences).append(Feed(step, operand))
     return step
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from ..graph import Apply, Constant, FunctionGraph, Variable, toposort
 from ..ops.base import Affine, Element, Pointwise, Region, Reshape, is_float
+from ..ops.product import source_name
 from ..ops.shape import shape_i
 from .loop import Feed, Loop
 from .rewrite import is_scan, map_steps, rebuild, rewrite
@@ -94,7 +95,7 @@ def hoist_from(loop: Loop) -> bool:
         if isinstance(operand, Constant):
             inside[id(v)] = operand
             continue
-        step = Variable(v.type, name=v.name)
+        step = Variable(v.type, name=source_name(v))
         loop.non_sequences.append(Feed(step, operand))
         inside[id(v)] = step
     loop.replace_in_step(inside)

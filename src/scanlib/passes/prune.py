@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..graph import Apply, Constant, FunctionGraph, Variable, ancestors, toposort
+from ..ops.product import source_name
 from . import build
 from .hoist import IFELSE, is_free
 from .loop import Fed, Feed, Loop, Mapped
@@ -86,7 +87,7 @@ def _made_inside(loop: Loop) -> bool:
             if isinstance(v, Constant):
                 inputs.append(v)
                 continue
-            step = Variable(v.type, name=v.name)
+            step = Variable(v.type, name=source_name(v))
             loop.non_sequences.append(Feed(step, v))
             inputs.append(step)
         made = node.op.apply(inputs, node.params).outputs[f.operand.index]
@@ -140,7 +141,7 @@ def _shapes_alone(loop: Loop) -> bool:
     for node in asked:
         if id(node.inputs[0]) in sources:
             length = build.shape_i(sources[id(node.inputs[0])], 1 + node.params["axis"])
-            step = Variable(length.type)
+            step = Variable(length.type, name=f"{source_name(node.inputs[0])}.shape[{node.params['axis']}]")
             loop.non_sequences.append(Feed(step, length))
             inside[id(node.output)] = step
     loop.replace_in_step(inside)
