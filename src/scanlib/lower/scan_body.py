@@ -122,9 +122,8 @@ class Body:
                 total = lowered.add(total, size)
             most = lowered.floordiv(lowered.add(CACHE, 0), lowered.maximum(total, 1))
             for per_step in self._product_rows():
-                fewest = lowered.floordiv(
-                    lowered.add(per_step, PRODUCT_ROWS - 1), lowered.maximum(per_step, 1)
-                )
+                rows_up = lowered.add(per_step, PRODUCT_ROWS - 1)
+                fewest = lowered.floordiv(rows_up, lowered.maximum(per_step, 1))
                 most = lowered.maximum(most, fewest)
             length = lowered.maximum(lowered.minimum(most, LONGEST_BLOCK), 1)
         if isinstance(length, int):
@@ -359,10 +358,8 @@ class Body:
             if v.dtype != o.dtype:
                 raise InternalError(f"state '{o.label}' is {o.dtype} but its step gives {v.dtype}")
             for axis, (a, b) in enumerate(zip(self.region.shape(v), o.shape)):
-                message = (
-                    f"scan '{self.spec.name}': the step gives '{o.label}' length {{0}} along axis {axis}, its initial "
-                    "value has {1}; a state keeps one shape"
-                )
+                given = f"the step gives '{o.label}' length {{0}} along axis {axis}"
+                message = f"{given}, its initial value has {{1}}; a state keeps one shape"
                 self.region.require(lowered.compare("eq", a, b), UserValueError, message, (a, b))
 
     def _store_outputs(self, region: Region, positions: Sequence[int]) -> None:
