@@ -235,7 +235,6 @@ class KernelEmitter(ValueEmitter):
         self.start_block(f"{label}.body")
         is_step = variable.value[0] == "t"
         if is_step:
-            self.thorough = True
             self.steps.append(i)
             self.step_exits.append(f"{label}.end")
         self.changing.append({variable.value, variable.value.removeprefix("i."), *writes(body)})

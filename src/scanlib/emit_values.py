@@ -77,7 +77,8 @@ class ValueEmitter:
         self.known: Mapping[Expr, Expr] = {}
         self.rare = False
         self.streams = False
-        # What changes in each of the loops around the current position, and whether LLVM has to move work out of one.
+        # What changes in each of the loops around the current position, and whether LLVM has to move work out of one:
+        # of a loop over steps whatever stays the same in it, of one over elements what is dear.
         self.changing: list[set[str]] = []
         self.thorough = False
 
@@ -209,6 +210,7 @@ class ValueEmitter:
         elif self.is_early(e):
             level = max(self.level(a) for a in e.args)
         if level == here:
+            self.thorough |= bool(self.steps) and not self.rare and self.changing[-1].isdisjoint(e.reads)
             self.scopes[level][e] = self.compute(e)
             return
         lines, self.lines = self.lines, self.heads[level + 1]

@@ -162,9 +162,9 @@ def optimise(ir: str, target: Any) -> Any:
 
 
 def _tidy() -> Any:
-    """The passes for kernels of loops of vectors: what is left to do when they were emitted with care.
+    """The passes for kernels that were emitted with care: what is left to do.
 
-    Nothing leaves a loop here, so there must be no loops over steps, and no dear work that stays the same in a loop.
+    Nothing leaves a loop here, so loops over steps must hold nothing that stays the same, and others nothing dear.
     """
     passes = llvm.create_new_function_pass_manager()
     passes.add_sroa_pass()

@@ -25,7 +25,7 @@ def lower_results(region: Region, results: Sequence[Variable]) -> list[Output]:
         if view.contiguous():
             continue
         if shared[view.buffer] == 1 and _moves_forward(region, view):
-            views[i] = row_major(view.buffer, view.shape, view.dtype)
+            views[i] = _together(view)
             packed.append((view, views[i]))
         else:
             level = max(0, region.level(v))
@@ -54,25 +54,36 @@ def _row_step(view: View) -> int | None:
 
 
 def _moves_forward(region: Region, view: View) -> bool:
-    """Whether the rows of a view of memory of this call can be brought together at its front.
+    """Whether the rows of a view of memory of this call can be brought together at its front, or where they lie.
 
     Rows are at least a row apart, so each goes to where it lay or before, and where none of those after it lies.
     """
     return region.program.buffers[view.buffer].role == "temporary" and bool(_row_step(view))
 
 
-def _pack(region: Region, source: View, target: View) -> list[Statement]:
-    backwards = (_row_step(source) or 0) < 0
-    if backwards:
-        first = lowered.mul(lowered.sub(source.shape[0], 1), source.strides[0])
-        apart = lowered.mul(source.strides[0], -1)
-        source = replace(
-            source, offset=lowered.add(source.offset, first), strides=(apart, *source.strides[1:])
-        )
-    moved = region.loop(
-        target.shape, lambda index: [Store(target.buffer, target.position(index), source.at(index))]
-    )
-    return moved + _reversed(region, target) if backwards else moved
+def _ascending(view: View) -> View:
+    """The rows of the view in the order in which they lie in memory."""
+    if (_row_step(view) or 0) > 0:
+        return view
+    apart = lowered.mul(view.strides[0], -1)
+    below = lowered.mul(lowered.sub(view.shape[0], 1), apart)
+    return replace(view, offset=lowered.sub(view.offset, below), strides=(apart, *view.strides[1:]))
+
+
+def _together(view: View) -> View:
+    """Where the rows of the view go: those that lie side by side stay there, others go to the front."""
+    place = _ascending(view).offset if abs(_row_step(view) or 0) == 1 else 0
+    return row_major(view.buffer, view.shape, view.dtype, place)
+
+
+def _pack(region: Region, view: View, target: View) -> list[Statement]:
+    step, source = _row_step(view) or 0, _ascending(view)
+
+    def move(index: tuple[Int, ...]) -> list[Statement]:
+        return [Store(target.buffer, target.position(index), source.at(index))]
+
+    moved = region.loop(target.shape, move) if abs(step) != 1 else []
+    return moved + (_reversed(region, target) if step < 0 else [])
 
 
 def _reversed(region: Region, view: View) -> list[Statement]:
