@@ -32,7 +32,7 @@ bool Runner::run_loop(const Loop& loop) noexcept {
   }
   if (!allocate_storages(loop, steps, workspace_)) return locate(loop, -1);
   if (!run(loop.start, 0, 1)) return locate(loop, -1);
-  if (!run_blocks(loop, steps)) return false;
+  if (!(may_overlap(loop, steps) ? run_paced(loop, steps) : run_blocks(loop, 0, steps))) return false;
   straighten_rings(loop, dims[loop.done_slot], workspace_);
   if (LoopCounters* counted = counters(loop)) {
     ++counted->calls;
@@ -59,9 +59,10 @@ std::int64_t Runner::bytes(const Loop& loop) const noexcept {
   return static_cast<std::int64_t>(total);
 }
 
-bool Runner::run_blocks(const Loop& loop, std::int64_t steps) noexcept {
+// Runs the steps [first, steps).
+bool Runner::run_blocks(const Loop& loop, std::int64_t first, std::int64_t steps) noexcept {
   const std::int64_t* dims = workspace_.dims();
-  std::int64_t done = 0;
+  std::int64_t done = first;
   while (done < steps) {
     std::int64_t last = done + std::min(std::max<std::int64_t>(dims[loop.block_slot], 1), steps - done);
     if (!run_block(loop, done, last)) return false;
@@ -120,7 +121,7 @@ bool Runner::run_rows(const Loop& loop, std::int64_t first, std::int64_t last, c
     }
   };
   End ends[max_threads];
-  for (int number = 1; number < split.parts; ++number) workspace_.fresh_part(number);
+  for (int number = 1; number < split.parts; ++number) workspace_.fresh_part(number, part_);
   const auto part_of = [&](int number) -> Part& { return number == 0 ? part_ : workspace_.part(number); };
   run_split(split, [&](int number, std::int64_t first_row, std::int64_t last_row) {
     Runner own(*this, part_of(number), first_row, last_row);

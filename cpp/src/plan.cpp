@@ -130,6 +130,7 @@ class Checker {
     for (Instructions* part : {&loop.start, &loop.prologue, &loop.recurrence, &loop.epilogue})
       check_all(*part, release);
     if (loop.rows_slot != no_slot) check_rows(loop);
+    if (!loop.shared_buffers.empty()) check_overlap(loop);
     // Releasing inside an outer loop would allocate anew at each of its steps: the outermost loop releases instead.
     if (outermost != nullptr) {
       outermost->insert(outermost->end(), loop.temporaries.begin(), loop.temporaries.end());
@@ -148,6 +149,23 @@ class Checker {
       const bool good =
           call != nullptr ? call->lanes_slot == no_slot : std::holds_alternative<Library>(instruction.operation);
       require(good, "an instruction that cannot run on a range of rows");
+    }
+  }
+
+  // The parts of blocks run at the same time, with no loops inside that would write to the tables of the call.
+  void check_overlap(const Loop& loop) const {
+    check_slot(loop.beside_cost_slot, "beside_cost_slot");
+    require(loop.native, "blocks of a loop that is not native cannot overlap");
+    for (const int buffer : loop.shared_buffers) {
+      check_temporary(buffer);
+      check_slot(plan_.buffers[static_cast<std::size_t>(buffer)].bytes_slot, "bytes_slot");
+    }
+    for (const Instructions* part : {&loop.prologue, &loop.recurrence, &loop.epilogue}) {
+      for (const Instruction& instruction : *part) {
+        const bool good = std::holds_alternative<Call>(instruction.operation) ||
+                          std::holds_alternative<Library>(instruction.operation);
+        require(good, "an instruction that cannot run beside another");
+      }
     }
   }
 

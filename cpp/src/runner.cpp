@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "scanlib/lanes.hpp"
+#include "scanlib/threads.hpp"
 
 namespace scanlib {
 
@@ -45,7 +46,7 @@ bool Runner::run_call(const Call& call, std::int64_t start, std::int64_t stop) n
   const KernelFunction kernel = kernels_[static_cast<std::size_t>(call.kernel)];
   const std::int64_t code = call.lanes_slot != no_slot
                                 ? run_lanes(call, start, stop)
-                                : kernel(workspace_.pointers(), part_.dims, start, stop, first_row_, last_row_);
+                                : kernel(part_.pointers, part_.dims, start, stop, first_row_, last_row_);
   return code == 0 || part_.fail(FailureKind::check, code, call.name.c_str());
 }
 
@@ -60,12 +61,12 @@ std::int64_t Runner::run_lanes(const Call& call, std::int64_t start, std::int64_
   const std::int64_t lanes = by_steps ? steps : part_.dim(call.lanes_slot);
   const std::int64_t grain = by_steps ? 1 : lane_grain;
   const std::int64_t work = (by_steps ? 1 : steps) * lanes * cost;
-  const Split split{lanes, grain, lane_parts(lanes, grain, work, workspace_.part_count())};
-  if (split.parts == 1) return kernel(workspace_.pointers(), part_.dims, start, stop, before, before + lanes);
+  const Split split{lanes, grain, lane_parts(lanes, grain, work, std::min(workspace_.part_count(), get_threads()))};
+  if (split.parts == 1) return kernel(part_.pointers, part_.dims, start, stop, before, before + lanes);
   std::int64_t codes[max_threads];
   run_split(split, [&](int number, std::int64_t first, std::int64_t last) {
-    Part& own = workspace_.fresh_part(number);
-    codes[number] = kernel(workspace_.pointers(), own.dims, start, stop, before + first, before + last);
+    Part& own = workspace_.fresh_part(number, part_);
+    codes[number] = kernel(own.pointers, own.dims, start, stop, before + first, before + last);
   });
   for (int number = 0; number < split.parts; ++number) {
     if (codes[number] == 0) continue;
@@ -86,7 +87,7 @@ void* Runner::view(const Operand& operand, std::int64_t* dims, std::int64_t* str
     dims[operand.row_axis] = last_row_ - first_row_;
     offset += first_row_ * strides[operand.row_axis];
   }
-  return static_cast<char*>(workspace_.pointer(operand.buffer)) + offset * workspace_.itemsize(operand.buffer);
+  return static_cast<char*>(part_.pointers[operand.buffer]) + offset * workspace_.itemsize(operand.buffer);
 }
 
 bool Runner::run_library(const Library& library, std::int64_t start, std::int64_t stop) noexcept {
@@ -94,7 +95,7 @@ bool Runner::run_library(const Library& library, std::int64_t start, std::int64_
   Tensor* tensor = part_.tensors.data();
   for (const Operand& operand : library.operands) {
     const std::size_t size = operand.dims.size();
-    if (workspace_.pointer(operand.buffer) == nullptr) {
+    if (part_.pointers[operand.buffer] == nullptr) {
       return part_.fail(FailureKind::internal, operand.buffer, library.name.c_str());
     }
     void* const data = view(operand, scratch, scratch + size);

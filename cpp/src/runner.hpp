@@ -40,8 +40,13 @@ class Runner {
 
   // loop.cpp
   bool run_loop(const Loop& loop) noexcept;
-  bool run_blocks(const Loop& loop, std::int64_t steps) noexcept;
+  bool run_blocks(const Loop& loop, std::int64_t first, std::int64_t steps) noexcept;
   bool run_block(const Loop& loop, std::int64_t first, std::int64_t& last) noexcept;
+  // overlap.cpp
+  bool may_overlap(const Loop& loop, std::int64_t steps) const noexcept;
+  bool run_paced(const Loop& loop, std::int64_t steps) noexcept;
+  bool run_overlapped(const Loop& loop, std::int64_t first, std::int64_t steps) noexcept;
+
   Split split_rows(const Loop& loop, std::int64_t steps) const noexcept;
   bool run_rows(const Loop& loop, std::int64_t first, std::int64_t last, const Split& split) noexcept;
   bool run_steps(const Loop& loop, std::int64_t first, std::int64_t last) noexcept;

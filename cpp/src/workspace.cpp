@@ -17,6 +17,7 @@ struct Scratch {
   std::size_t tensors = 0;
   std::size_t dims = 0;
   bool parts = false;
+  bool sides = false;
 };
 
 void measure(const Instructions& instructions, Scratch& scratch) {
@@ -31,7 +32,8 @@ void measure(const Instructions& instructions, Scratch& scratch) {
     } else if (const auto* loop = std::get_if<Loop>(&instruction.operation)) {
       for (const Instructions* part : {&loop->start, &loop->prologue, &loop->recurrence, &loop->epilogue})
         measure(*part, scratch);
-      scratch.parts = scratch.parts || loop->rows_slot != no_slot;
+      scratch.parts = scratch.parts || loop->rows_slot != no_slot || !loop->shared_buffers.empty();
+      scratch.sides = scratch.sides || !loop->shared_buffers.empty();
     } else if (const auto* branch = std::get_if<Branch>(&instruction.operation)) {
       measure(branch->then, scratch);
       measure(branch->otherwise, scratch);
@@ -60,9 +62,12 @@ Workspace::Workspace(const Plan& plan)
   Scratch scratch;
   measure(plan.instructions, scratch);
   has_parts_ = scratch.parts;
+  main_.pointers = pointers_.data();
   main_.dims = dims_.data();
   main_.tensors.resize(scratch.tensors);
   main_.tensor_dims.resize(scratch.dims);
+  if (scratch.sides) make_sides();
+  paces_.resize(static_cast<std::size_t>(plan.loop_count));
   std::size_t start = 0;
   for (const Output& output : plan.outputs) {
     output_start.push_back(start);
@@ -76,6 +81,20 @@ Workspace::Workspace(const Plan& plan)
       pointers_[i] = const_cast<void*>(buffer.data);  // kernels never write constants
       blocks_[i].source = Source::external;
     }
+  }
+}
+
+void Workspace::make_sides() {
+  const std::size_t buffers = (pointers_.size() + 7) / 8 * 8;
+  const auto dims = static_cast<std::size_t>(part_dims_size());
+  side_pointers_.resize(2 * buffers);
+  side_dims_.resize(2 * dims);
+  for (std::size_t number = 0; number < 2; ++number) {
+    Part& side = sides_[number];
+    side.pointers = side_pointers_.data() + number * buffers;
+    side.dims = side_dims_.data() + number * dims;
+    side.tensors.resize(main_.tensors.size());
+    side.tensor_dims.resize(main_.tensor_dims.size());
   }
 }
 
@@ -100,8 +119,17 @@ void Workspace::make_parts() noexcept {
   }
 }
 
-Part& Workspace::fresh_part(int number) noexcept {
+Part& Workspace::fresh_part(int number, const Part& whole) noexcept {
   Part& fresh = part(number);
+  fresh.pointers = whole.pointers;
+  std::copy_n(whole.dims, dims_.size(), fresh.dims);
+  if (fresh.failure) fresh.failure = Failure{};
+  return fresh;
+}
+
+Part& Workspace::fresh_side(int number) noexcept {
+  Part& fresh = sides_[number];
+  std::copy(pointers_.begin(), pointers_.end(), fresh.pointers);
   std::copy(dims_.begin(), dims_.end(), fresh.dims);
   if (fresh.failure) fresh.failure = Failure{};
   return fresh;

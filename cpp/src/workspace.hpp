@@ -1,10 +1,12 @@
 // workspace.hpp: everything one call of an executable writes to: buffer table, dims table, arena, failure.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
 
+#include "pace.hpp"
 #include "scanlib/error.hpp"
 #include "scanlib/executor.hpp"
 #include "scanlib/plan.hpp"
@@ -29,9 +31,10 @@ class Arena {
   std::size_t used_ = 0;
 };
 
-// What one thread writes to beside the buffers: a dims table, room for the operands of a library call, and why it
-// failed.
+// What one thread works with: where the buffers are, a dims table, room for the operands of a library call, and why
+// it failed.
 struct Part {
+  void** pointers = nullptr;
   std::int64_t* dims = nullptr;
   std::vector<Tensor> tensors;
   std::vector<std::int64_t> tensor_dims;
@@ -63,8 +66,13 @@ class Workspace {
   // Parts of work for several threads, each with a copy of the dims table: as many as this call may use.
   int part_count() const noexcept { return part_count_; }
   Part& part(int number) noexcept { return parts_[static_cast<std::size_t>(number)]; }
-  // The part, its dims table that of the call.
-  Part& fresh_part(int number) noexcept;
+  // The part, its tables as those of `whole`, whose buffers it shares.
+  Part& fresh_part(int number, const Part& whole) noexcept;
+  // Parts for blocks that lie beside each other in time, of even and odd number: with tables of their own, both as
+  // those of the call.
+  Part& fresh_side(int number) noexcept;
+  // The dims table of the call becomes that of the part.
+  void take_dims(const Part& part) noexcept { std::copy_n(part.dims, dims_.size(), dims_.begin()); }
   // The heap block behind a live buffer, now owned by the caller; nullptr if it is not on the heap.
   void* give_away(int buffer) noexcept;
   void take_back(int buffer) noexcept { blocks_[static_cast<std::size_t>(buffer)].source = Source::heap; }
@@ -85,6 +93,9 @@ class Workspace {
   DType dtype(int buffer) const noexcept { return kinds_[static_cast<std::size_t>(buffer)].dtype; }
   int bytes_slot(int buffer) const noexcept { return kinds_[static_cast<std::size_t>(buffer)].bytes_slot; }
   int itemsize(int buffer) const noexcept { return kinds_[static_cast<std::size_t>(buffer)].itemsize; }
+
+  // How loop number `number` is best run, as far as calls with this workspace have found out.
+  Pace& pace(int number) noexcept { return paces_[static_cast<std::size_t>(number)]; }
 
   InterruptHook interrupt;
   std::int64_t last_poll = 0;  // steady clock, ns; 0 before the first poll
@@ -110,6 +121,7 @@ class Workspace {
   };
 
   void free_block(Block& block) noexcept;
+  void make_sides();
   void make_parts() noexcept;
   // Whole cache lines, so that no two threads write to the same one.
   std::ptrdiff_t part_dims_size() const noexcept {
@@ -123,6 +135,10 @@ class Workspace {
   std::vector<Part> parts_;
   int part_count_ = 1;  // the threads of this call, if it has lanes or rows to spread
   bool has_parts_ = false;
+  Part sides_[2];  // if the blocks of any loop may overlap
+  std::vector<void*> side_pointers_;
+  std::vector<std::int64_t> side_dims_;
+  std::vector<Pace> paces_;
   std::vector<Block> blocks_;
   std::vector<Kind> kinds_;
   Arena arena_;

@@ -129,6 +129,8 @@ cdef extern from "scanlib/plan.hpp" namespace "scanlib" nogil:
         Instructions recurrence
         Instructions epilogue
         vector[int] temporaries
+        vector[int] shared_buffers
+        int beside_cost_slot
 
     cdef cppclass CBranch "scanlib::Branch":
         COperand condition

@@ -45,6 +45,8 @@ cdef CLoop read_loop(object record) except *:
     loop.rows_slot = record.rows_slot
     loop.row_cost_slot = record.row_cost_slot
     loop.temporaries = record.temporaries
+    loop.beside_cost_slot = record.beside_cost_slot
+    loop.shared_buffers = record.shared_buffers
     for row in record.storages:
         storage.buffer = row.buffer
         storage.slot_bytes_slot = row.slot_bytes_slot

@@ -7,13 +7,14 @@ lanes     elementwise loops run lanes outside, time inside
 batching  what can be done before or after the recurrence of a block is done there, for all its steps
 rows      threads share the rows of a batch, each takes its own through all steps of a block
 linear    linear recurrences of scalars run in groups of steps
+overlap   while a block recurs, another thread ends the block before it and prepares the block after it
 """
 
 from __future__ import annotations
 
 from .config import config
 
-LOWERING = ("lanes", "batching", "rows", "linear")
+LOWERING = ("lanes", "batching", "rows", "linear", "overlap")
 
 
 def lowering_choices() -> frozenset[str]:

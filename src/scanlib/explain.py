@@ -66,6 +66,7 @@ class ScanExplanation:
     threads          the most that share the lanes, rows or, before and after the recurrence, the steps of a block;
                      products of large matrices are shared besides
     group            the steps of a linear recurrence that are composed before they are run; 1 for step by step
+    overlap          whether another thread may end and prepare blocks while one recurs, where that takes less time
     form             "native": one kernel runs a block's recurrence; "instructions": a list of them runs each step
     reasons          why not "lanes", not "native", not "rows", not "batched" (no prologue and epilogue), as far as so
     prologue         what is computed for a whole block before its recurrence
@@ -86,6 +87,7 @@ class ScanExplanation:
     order: str
     group: int
     threads: int
+    overlap: bool
     form: str
     reasons: Mapping[str, str]
     prologue: tuple[str, ...]
@@ -272,6 +274,7 @@ class _Scans:
             order="lanes" if report.lanes else "time" if loop.rows_slot == NO_SLOT else "rows",
             group=report.group,
             threads=self._threads(loop, sizes),
+            overlap=bool(loop.shared_buffers),
             form="native" if loop.native else "instructions",
             reasons=dict(report.reasons),
             prologue=_hoisted(report),
@@ -460,7 +463,8 @@ def scan_rows(scan: ScanExplanation) -> list[tuple[str, str]]:
 
 def _form(scan: ScanExplanation) -> str:
     groups = f", in groups of {scan.group} steps" if scan.group > 1 else ""
-    return f"{scan.form}, {scan.order} outside{groups}, {scan.threads} thread{'s' * (scan.threads != 1)}"
+    overlap = ", blocks overlap" if scan.overlap else ""
+    return f"{scan.form}, {scan.order} outside{groups}, {scan.threads} thread{'s' * (scan.threads != 1)}{overlap}"
 
 
 COLUMNS = ("output", "dtype", "computed", "keep", "storage", "slots", "bytes")

@@ -145,6 +145,12 @@ class Loop:
     lane_stop, and library kernels, whose operands are narrowed along their `row_axis`.  dims[row_cost_slot] is what a
     row costs in a step, as for lanes.  Of several failures that of the lowest step reports, at that step the first
     instruction, of it the lowest range.
+
+    With `shared_buffers` the core may run the recurrence of a block on one thread while another one runs the epilogue
+    of the block before and the prologue of the block after.  These buffers have room for two blocks, of which every
+    second one then has the second half.  The parts of different blocks meet in nothing else but whole traces, and hold
+    nothing but calls and library kernels.  dims[beside_cost_slot] is what prologue and epilogue cost in a step, as for
+    lanes.
     """
 
     name: str
@@ -162,6 +168,8 @@ class Loop:
     rows_slot: int = NO_SLOT
     row_cost_slot: int = NO_SLOT
     temporaries: tuple[int, ...] = ()
+    shared_buffers: tuple[int, ...] = ()
+    beside_cost_slot: int = NO_SLOT
 
 
 @dataclass(frozen=True)

@@ -84,6 +84,8 @@ struct Loop {
   Instructions recurrence;
   Instructions epilogue;
   std::vector<int> temporaries;
+  std::vector<int> shared_buffers;
+  int beside_cost_slot = no_slot;
   int number = 0;  // set by check_plan: loops in the order of the plan, each before those inside it
 };
 

@@ -31,11 +31,15 @@ def rows_view(buffer: int, shape: tuple[Int, ...], dtype: str, row: Int) -> View
 
 
 class BlockRegion(Region):
-    def __init__(self, program: Program, parent: Region, step: str, block: Int) -> None:
+    def __init__(self, program: Program, parent: Region, step: str, room: Int) -> None:
         super().__init__(program, parent, step)
-        self.block = block
+        self.room = room
         self.row = lowered.expr("index_sub", (lowered.index(step), lowered.bound("start")), "int64", None, 0)
         self.row_bytes: list[Int] = []
+        self.rows: list[int] = []  # the buffers with a row per step
+        self.step_cost: Int = (
+            0  # of a step, in operations of loops that threads may share; known when it is complete
+        )
         self.before: dict[int, list[Statement]] = {}
         self.after: dict[int, list[Statement]] = {}
         # When a level is complete: its loop over steps that threads may share, and what a step costs; then the rest.
@@ -47,7 +51,8 @@ class BlockRegion(Region):
             raise NotBatched(f"the shape of {name} changes from step to step")
         row = lowered.mul(product(shape) or 0, itemsize(dtype))
         self.row_bytes.append(row)
-        buffer = self.program.buffer(name, dtype, bytes_slot=self.slot(lowered.mul(self.block, row)))
+        buffer = self.program.buffer(name, dtype, bytes_slot=self.slot(lowered.mul(self.room, row)))
+        self.rows.append(buffer)
         self.allocations.setdefault(-1, []).append(buffer)
         self.temporaries.append(buffer)
         self.buffer_levels[f"b{buffer}"] = level
@@ -82,7 +87,9 @@ class BlockRegion(Region):
             apart = self._apart(level, repeated)
             if apart:
                 loop = self._loop(apart, "lane_start", "lane_stop")
-                self.spread[level] = (loop, self.slot(work(apart)))
+                cost = work(apart)
+                self.step_cost = lowered.add(self.step_cost, cost)
+                self.spread[level] = (loop, self.slot(cost))
             loop = self._loop(repeated[len(apart) :], "start", "stop")
             self.kernels[level] = once
             self.summed[level] = [*self.before.get(level, ()), *loop, *self.after.get(level, ())]

@@ -12,7 +12,7 @@ from .. import lowered
 from ..graph import Apply, Variable
 from ..lowered import Expr, Int
 from ..ops.base import Affine, Contract, Element, Pointwise, Reshape
-from ..statements import Assign, For, If, Lanes, SetDim, Statement, Store, coefficient, parts
+from ..statements import Assign, For, If, Lanes, Statement, Store, coefficient, parts
 from .cost import operations
 from .packing import has_few_rows
 from .placing import is_identity
@@ -230,17 +230,11 @@ class LaneBody(Body):
         """The values of a lane in a step."""
         return sum(1 for e in parts(values) if not self.lane.reads.isdisjoint(e.reads))
 
-    def _block_length(self) -> None:
+    def _block_length(self) -> Int:
         if self.prologue.row_bytes or self.epilogue.row_bytes:
-            super()._block_length()
-            return
+            return super()._block_length()
         lanes: Int = 1
         for d in self.shape:
             lanes = lowered.mul(lanes, d)
         length = lowered.floordiv(lowered.add(LANE_STEPS, 0), lowered.maximum(lanes, 1))
-        length = lowered.maximum(lowered.minimum(length, 4096), 1)
-        if isinstance(length, int):
-            self.parent.program.initial_dims[self.slots.block] = length
-        else:
-            level = self.parent.data_level([length])
-            self.parent.kernels.setdefault(level, []).append(SetDim(self.slots.block, length))
+        return lowered.maximum(lowered.minimum(length, 4096), 1)

@@ -21,6 +21,7 @@ from ..plan import NO_SLOT, Instruction, Loop, Storage
 from .block import NotBatched
 from .context import literal
 from .in_place import updates_of
+from .overlap import shared_buffers
 from .partition import partition
 from .program import NotLanes, NotNative, NotRows, View, fits_registers
 from .report import ScanReport
@@ -92,7 +93,7 @@ def lower_scan(region: Region, node: Apply, level: int) -> list[Instruction]:
             region.settle(v)
     outputs = [_output(region, node, spec, k) for k in range(len(spec.keep))]
     program = region.program
-    slots = LoopSlots(region.slot(steps), program.slot(), program.slot(), program.slot(), program.slot(1))
+    slots = LoopSlots(region.slot(steps), *(program.slot(first) for first in (0, 0, 0, 1, 1)))
     state, undo = program.snapshot(), region.snapshot()
     try:
         body, rows, reasons = _lower_body(region, node, outputs, slots)
@@ -105,9 +106,11 @@ def lower_scan(region: Region, node: Apply, level: int) -> list[Instruction]:
         raise type(error)(f"scan '{spec.name}': {error}") from error
     storages = tuple(_storage(region, body.region, o) for o in outputs)
     start, prologue, recurrence, epilogue = body.instructions()
+    shared, beside = shared_buffers(body, prologue, recurrence, epilogue)
+    body.settle_lengths(halves=bool(shared))
     loop = Loop(
         spec.name, slots.steps, slots.step, slots.stop, slots.done, slots.block, storages,
-        start, prologue, recurrence, epilogue, body.region.native, *rows, body.temporaries(),
+        start, prologue, recurrence, epilogue, body.region.native, *rows, body.temporaries(), shared, beside,
     )  # fmt: skip
     program.reports.append(_report(region, node, body, reasons))
     for o in outputs:

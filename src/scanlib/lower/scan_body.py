@@ -49,6 +49,7 @@ class LoopSlots:
     stop: int
     done: int
     block: int
+    room: int
 
 
 class Body:
@@ -85,8 +86,9 @@ class Body:
         self.group = 1
         self.handed: dict[int, View] = {}
         self.region = self.make_region(native)
-        self.prologue = BlockRegion(parent.program, parent, self.name, self.block)
-        self.epilogue = BlockRegion(parent.program, parent, self.name, self.block)
+        room = lowered.dim(slots.room, 1)
+        self.prologue = BlockRegion(parent.program, parent, self.name, room)
+        self.epilogue = BlockRegion(parent.program, parent, self.name, room)
         for region in (self.prologue, self.region, self.epilogue):
             region.scan = self.spec.name, parent.number(parent.integer(self.given.steps))
         self._prologue()
@@ -94,7 +96,6 @@ class Body:
         self._epilogue()
         self._update_in_place()
         self._initial()
-        self._block_length()
 
     def make_region(self, native: bool) -> Region:
         return Region(self.parent.program, self.parent, self.name, native)
@@ -111,37 +112,51 @@ class Body:
     def temporaries(self) -> tuple[int, ...]:
         return tuple(b for r in (self.prologue, self.region, self.epilogue) for b in r.temporaries)
 
-    def _block_length(self) -> None:
+    def settle_lengths(self, halves: bool) -> None:
+        """Say how many steps a block has, and for how many its memory has room: for two blocks, with `halves`."""
+        block = self._block_length()
+        if halves:
+            block = lowered.maximum(lowered.floordiv(block, 2), 1)
+        for slot, length in ((self.slots.block, block), (self.slots.room, lowered.mul(block, 1 + halves))):
+            if isinstance(length, int):
+                self.parent.program.initial_dims[slot] = length
+            else:
+                level = self.parent.data_level([length])
+                self.parent.kernels.setdefault(level, []).append(SetDim(slot, length))
+
+    def _block_length(self) -> Int:
         rows = [*self.prologue.row_bytes, *self.epilogue.row_bytes]
         if not rows:
             in_registers = self.region.native and len(self.registers) == len(self.spec.states)
-            length: Int = LONGEST_BLOCK if in_registers else MEMORY_BLOCK
-        else:
-            total: Int = 0
-            for size in rows:
-                total = lowered.add(total, size)
-            most = lowered.floordiv(lowered.add(CACHE, 0), lowered.maximum(total, 1))
-            for per_step in self._product_rows():
-                rows_up = lowered.add(per_step, PRODUCT_ROWS - 1)
-                fewest = lowered.floordiv(rows_up, lowered.maximum(per_step, 1))
-                most = lowered.maximum(most, fewest)
-            length = lowered.maximum(lowered.minimum(most, LONGEST_BLOCK), 1)
-        if isinstance(length, int):
-            self.parent.program.initial_dims[self.slots.block] = length
-            return
-        level = self.parent.data_level([length])
-        self.parent.kernels.setdefault(level, []).append(SetDim(self.slots.block, length))
+            return LONGEST_BLOCK if in_registers else MEMORY_BLOCK
+        total: Int = 0
+        for size in rows:
+            total = lowered.add(total, size)
+        most = lowered.floordiv(lowered.add(CACHE, 0), lowered.maximum(total, 1))
+        for per_step in self._product_rows():
+            fewest = lowered.floordiv(lowered.add(per_step, PRODUCT_ROWS - 1), lowered.maximum(per_step, 1))
+            most = lowered.maximum(most, fewest)
+        return lowered.maximum(lowered.minimum(most, LONGEST_BLOCK), 1)
+        for region in (self.prologue, self.region, self.epilogue):
+            region.scan = self.spec.name, parent.number(parent.integer(self.given.steps))
 
     def _product_rows(self) -> list[Int]:
         """Per product that is batched over a block, the rows that each step contributes."""
+        return [
+            region.shape(node.inputs[0])[-2 if region is self.prologue else -1]
+            for region, node in self.batched_products()
+        ]
+
+    def batched_products(self) -> list[tuple[BlockRegion, Apply]]:
+        """The products that the prologue computes and those that the epilogue adds up."""
         hoisted = toposort(self.parts.hoisted, self.spec.inputs)
-        summed = [product_of(t) for a in self.parts.accumulators for t in a.terms]
         before = [
-            self.prologue.shape(node.inputs[0])[-2]
+            (self.prologue, node)
             for node in hoisted
             if isinstance(node.op.lower, Contract) and is_barrier(self.prologue, node)
         ]
-        return before + [self.epilogue.shape(node.inputs[0])[-1] for node in summed if node is not None]
+        summed = [product_of(t) for a in self.parts.accumulators for t in a.terms]
+        return before + [(self.epilogue, node) for node in summed if node is not None]
 
     # -- inputs ----------------------------------------------------------------------------------------
 
