@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 import scanlib
 import scanlib.tensor as T
 from scanlib.errors import UserError
-from scanlib.lower import lanes, scan_body
+from scanlib.lower import block_length, lanes
 from scanlib.scan import until
 
 pytest.importorskip("scanlib._core")
@@ -363,9 +363,9 @@ def arrays(program: Program, steps: int, seed: int) -> list[np.ndarray]:
 def short_blocks(size: int, steps: int) -> Iterator[None]:
     """Blocks of `size` bytes and `steps` steps at most."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scan_body, "CACHE", size)
-        patch.setattr(scan_body, "LONGEST_BLOCK", steps)
-        patch.setattr(scan_body, "MEMORY_BLOCK", min(steps, 64))
+        patch.setattr(block_length, "CACHE", size)
+        patch.setattr(block_length, "LONGEST_BLOCK", steps)
+        patch.setattr(block_length, "MEMORY_BLOCK", min(steps, 64))
         patch.setattr(lanes, "LANE_STEPS", 1 << 27 if steps > 64 else 1 + steps * 50)
         yield
 

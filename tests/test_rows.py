@@ -15,7 +15,7 @@ import scanlib.tensor as T
 from scanlib import config
 from scanlib.errors import StepError
 from scanlib.explain import explain
-from scanlib.lower import scan_body
+from scanlib.lower import block_length
 from scanlib.scan_module import until
 
 X, W, U, H = T.dtensor3("X"), T.dmatrix("W"), T.dmatrix("U"), T.dmatrix("H")
@@ -208,8 +208,8 @@ def test_rows_that_are_not_independent(program: Callable[[], Any], many_parts: N
 
 @pytest.mark.parametrize("program", INDEPENDENT)
 def test_short_blocks(program: Callable[[], Any], many_parts: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scan_body, "CACHE", 1)
-    monkeypatch.setattr(scan_body, "PRODUCT_ROWS", 3 * ROWS)
+    monkeypatch.setattr(block_length, "CACHE", 1)
+    monkeypatch.setattr(block_length, "PRODUCT_ROWS", 3 * ROWS)
     check(program, values())
 
 

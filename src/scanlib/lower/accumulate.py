@@ -12,10 +12,10 @@ from ..lowered import Int
 from ..plan import Library
 from ..statements import Assign, Statement, Store
 from .block import BlockRegion, NotBatched
+from .block_length import product_of
 from .program import View, fits_registers, indices
 from .pull import broadcast_index
 from .region import Region
-from .scan_body import product_of
 
 if TYPE_CHECKING:
     from .scan import ScanOutput

@@ -230,9 +230,9 @@ class LaneBody(Body):
         """The values of a lane in a step."""
         return sum(1 for e in parts(values) if not self.lane.reads.isdisjoint(e.reads))
 
-    def _block_length(self) -> Int:
+    def block_length(self) -> Int:
         if self.prologue.row_bytes or self.epilogue.row_bytes:
-            return super()._block_length()
+            return super().block_length()
         lanes: Int = 1
         for d in self.shape:
             lanes = lowered.mul(lanes, d)

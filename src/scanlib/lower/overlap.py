@@ -15,6 +15,7 @@ from ..dims import product
 from ..lowered import Expr, Int
 from ..plan import NO_SLOT, Call, Instruction, Library
 from ..statements import expressions, products, writes
+from .block_length import batched_products
 from .rows import RESULTS
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def _buffers(names: Iterable[str]) -> set[int]:
 def _cost(body: Body) -> Int:
     """What prologue and epilogue cost in a step, as far as it is known: that of products and of shared loops."""
     total = lowered.add(body.prologue.step_cost, body.epilogue.step_cost)
-    for region, node in body.batched_products():
+    for region, node in batched_products(body):
         a, b = node.inputs
         terms = [*region.shape(a), region.shape(b)[-1]]
         total = lowered.add(total, product(terms) or 0)

@@ -19,6 +19,7 @@ from ..lowered import Expr, Int
 from ..ops.scan_op import ScanSpec, operands_of, spec_of
 from ..plan import NO_SLOT, Instruction, Loop, Storage
 from .block import NotBatched
+from .block_length import settle_lengths
 from .context import literal
 from .in_place import updates_of
 from .overlap import shared_buffers
@@ -107,7 +108,7 @@ def lower_scan(region: Region, node: Apply, level: int) -> list[Instruction]:
     storages = tuple(_storage(region, body.region, o) for o in outputs)
     start, prologue, recurrence, epilogue = body.instructions()
     shared, beside = shared_buffers(body, prologue, recurrence, epilogue)
-    body.settle_lengths(halves=bool(shared))
+    settle_lengths(body, halves=bool(shared))
     loop = Loop(
         spec.name, slots.steps, slots.step, slots.stop, slots.done, slots.block, storages,
         start, prologue, recurrence, epilogue, body.region.native, *rows, body.temporaries(), shared, beside,

@@ -9,35 +9,26 @@ from typing import TYPE_CHECKING
 
 from .. import lowered
 from ..errors import InternalError, UserValueError
-from ..graph import Apply, Variable, describe, toposort
+from ..graph import Apply, Variable, describe
 from ..lowered import Expr, Int
-from ..ops.base import Affine, Contract, Reshape, Unbroadcast
+from ..ops.base import Affine, Reshape, Unbroadcast
 from ..ops.base import Region as RegionRule
 from ..ops.scan_op import operands_of, spec_of
 from ..plan import Instruction
 from ..statements import Assign, For, If, Leave, SetDim, Statement, Store
 from .block import BlockRegion, NotBatched, rows_view
+from .block_length import block_length, product_of
 from .branch import agreed, eager_nodes, settled
 from .in_place import append_last, lower_updates, operands
 from .linear import GROUP, Step, in_groups
 from .partition import partition, whole
-from .placing import STORE_COST, is_barrier, is_identity
+from .placing import STORE_COST, is_identity
 from .program import ROW, View, history_fits_registers, indices
 from .region import Region
 from .stages import copy
 
 if TYPE_CHECKING:
     from .scan import ScanOutput
-
-# Bytes that the rows of a block may take in all, so that they stay in the second-level cache.
-CACHE = 1 << 19
-# Steps of a block: as many as the cache holds, within these bounds.
-LONGEST_BLOCK = 4096
-# But so many that a product batched over them has this many rows (of its result, or to sum over): with fewer, reading
-# and writing its other matrices costs more than the cache saves.
-PRODUCT_ROWS = 256
-# Steps between two polls for an interrupt when every step walks through memory or a list of instructions.
-MEMORY_BLOCK = 64
 
 
 @dataclass(frozen=True)
@@ -112,51 +103,8 @@ class Body:
     def temporaries(self) -> tuple[int, ...]:
         return tuple(b for r in (self.prologue, self.region, self.epilogue) for b in r.temporaries)
 
-    def settle_lengths(self, halves: bool) -> None:
-        """Say how many steps a block has, and for how many its memory has room: for two blocks, with `halves`."""
-        block = self._block_length()
-        if halves:
-            block = lowered.maximum(lowered.floordiv(block, 2), 1)
-        for slot, length in ((self.slots.block, block), (self.slots.room, lowered.mul(block, 1 + halves))):
-            if isinstance(length, int):
-                self.parent.program.initial_dims[slot] = length
-            else:
-                level = self.parent.data_level([length])
-                self.parent.kernels.setdefault(level, []).append(SetDim(slot, length))
-
-    def _block_length(self) -> Int:
-        rows = [*self.prologue.row_bytes, *self.epilogue.row_bytes]
-        if not rows:
-            in_registers = self.region.native and len(self.registers) == len(self.spec.states)
-            return LONGEST_BLOCK if in_registers else MEMORY_BLOCK
-        total: Int = 0
-        for size in rows:
-            total = lowered.add(total, size)
-        most = lowered.floordiv(lowered.add(CACHE, 0), lowered.maximum(total, 1))
-        for per_step in self._product_rows():
-            fewest = lowered.floordiv(lowered.add(per_step, PRODUCT_ROWS - 1), lowered.maximum(per_step, 1))
-            most = lowered.maximum(most, fewest)
-        return lowered.maximum(lowered.minimum(most, LONGEST_BLOCK), 1)
-        for region in (self.prologue, self.region, self.epilogue):
-            region.scan = self.spec.name, parent.number(parent.integer(self.given.steps))
-
-    def _product_rows(self) -> list[Int]:
-        """Per product that is batched over a block, the rows that each step contributes."""
-        return [
-            region.shape(node.inputs[0])[-2 if region is self.prologue else -1]
-            for region, node in self.batched_products()
-        ]
-
-    def batched_products(self) -> list[tuple[BlockRegion, Apply]]:
-        """The products that the prologue computes and those that the epilogue adds up."""
-        hoisted = toposort(self.parts.hoisted, self.spec.inputs)
-        before = [
-            (self.prologue, node)
-            for node in hoisted
-            if isinstance(node.op.lower, Contract) and is_barrier(self.prologue, node)
-        ]
-        summed = [product_of(t) for a in self.parts.accumulators for t in a.terms]
-        return before + [(self.epilogue, node) for node in summed if node is not None]
+    def block_length(self) -> Int:
+        return block_length(self)
 
     # -- inputs ----------------------------------------------------------------------------------------
 
@@ -507,9 +455,3 @@ def resolve(region: Region, v: Variable) -> Variable:
     while v.owner is not None and region.owns(v) and is_identity(region, v.owner):
         v = v.owner.inputs[0]
     return v
-
-
-def product_of(term: Variable) -> Apply | None:
-    """The matrix product that `term` is, if the epilogue can add it up in one large product per block."""
-    node = term.owner
-    return node if node is not None and isinstance(node.op.lower, Contract) and term.ndim == 2 else None
