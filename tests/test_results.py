@@ -14,6 +14,7 @@ import scanlib
 import scanlib.tensor as T
 from scanlib import _core
 from scanlib.graph import Variable
+from scanlib.ops.history import history
 from scanlib.scan_module import until
 
 v0, n, m = T.dvector("v0"), T.lscalar("n"), T.dmatrix("m")
@@ -84,3 +85,41 @@ def test_results_outlive_the_next_calls() -> None:
     for _ in range(3):
         f(rows + 1, rows[0])
     np.testing.assert_array_equal(first, expected)
+
+
+LAST: dict[str, Callable[[Any, Any, Any], Any]] = {
+    "in registers of lanes": lambda a, h, w: h * w[0] + a,
+    "by instructions": lambda a, h, w: T.tanh(T.dot(h, w) + a) + a.sum(),
+    "in place": lambda a, h, w: T.inc_subtensor(h[1:3], a[1:3] * w[0, 1:3]),
+}
+
+
+@pytest.mark.parametrize("width", [3, 40])
+@pytest.mark.parametrize("step", LAST)
+def test_the_last_value_lies_where_the_loop_left_it(step: str, width: int) -> None:
+    """Steps or none: the slot of a state holds its initial value at first."""
+    w = T.dmatrix("w")
+    trace = scanlib.scan(LAST[step], sequences=m, outputs_info=v0, non_sequences=w)[0]
+    outputs = [history(v0[None], trace)[-1], *scanlib.grad((trace**2).sum(), [v0, w])]
+    f, interpreted = (scanlib.function([m, v0, w], outputs, mode=mode) for mode in ("native", "reference"))
+    rng = np.random.default_rng(3)
+    for steps in (0, 1, 2, 3, 61):
+        given = (
+            rng.normal(size=(steps, width)),
+            rng.normal(size=width),
+            rng.normal(size=(width, width)) / width,
+        )
+        for made, expected in zip(f(*given), interpreted(*given), strict=True):
+            np.testing.assert_allclose(made, expected, rtol=1e-10, atol=1e-12)
+
+
+def test_gradients_of_weights_are_not_copied() -> None:
+    x, h, w = T.dtensor3("x"), T.dmatrix("h"), T.dmatrix("w")
+    trace = scanlib.scan(
+        lambda a, h, w: T.tanh(h + T.dot(a, w)), sequences=x, outputs_info=h, non_sequences=w
+    )[0]
+    f = scanlib.function([x, h, w], scanlib.grad((trace**2).sum(), w))
+    width = 600
+    f(np.ones((2, 1, width)), np.ones((1, width)), np.ones((width, width)))
+    # The packed weights before, the gradient after: a copy of it would be a second one.
+    assert f.peak_bytes < 1.75 * 8 * width * width

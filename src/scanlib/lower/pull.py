@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .. import lowered
@@ -105,42 +106,66 @@ def affine_view(region: Region, node: Apply) -> View | None:
     """The view an Affine node is of its input's memory, if the input lies in memory."""
     if not isinstance(node.op.lower, Affine):
         return None
-    source = region.view(node.inputs[0])
+    whole = region.view(node.inputs[0])
+    last = _ring_of_history(region, node.inputs[0]) if whole is None else None
+    source = whole or last
     if source is None:
         return None
+    axes = node.op.lower.axes(ApplyContext(region, node))
+    if last is not None:
+        if not _is_last(region, node.inputs[0], axes[0]):
+            return None
+        axes = [replace(axes[0], start=0), *axes[1:]]
     offset = source.offset
     shape = region.shape(node.output)
     steps: list[Int] = [0] * len(shape)
-    for m, stride in zip(node.op.lower.axes(ApplyContext(region, node)), source.strides):
+    for m, stride in zip(axes, source.strides):
         offset = lowered.add(offset, lowered.mul(m.start, stride))
         if m.axis is not None:
             steps[m.axis] = lowered.add(steps[m.axis], lowered.mul(m.step, stride))
     return View(source.buffer, offset, shape, tuple(steps), source.dtype)
 
 
+def _ring_of_history(region: Region, history: Variable) -> View | None:
+    """The trace in history(initial, trace) if it is the last step alone, whose slot holds the initial value first."""
+    if history.owner is None or not _is_of_one_state(region, history.owner):
+        return None
+    trace = history.owner.inputs[1]
+    assert trace.owner is not None
+    return region.view(trace) if spec_of(trace.owner).keep[trace.index] == 1 else None
+
+
+def _is_last(region: Region, v: Variable, first: AxisMap) -> bool:
+    return first.axis is None and region.program.same(first.start, lowered.sub(region.shape(v)[0], 1))
+
+
 def history_view(region: Region, node: Apply) -> View | None:
     """history(initial, trace) is the storage of a scan as it lies, if both come from the same state."""
-    if node.op.name != "history":
+    if not _is_of_one_state(region, node) or region.view_is_ring(node.inputs[1]):
         return None
     initial, trace = node.inputs
     view = region.view(trace)
-    if view is None or trace.owner is None or trace.owner.op.name != "scan" or region.view_is_ring(trace):
+    if view is None:
         return None
-    first = 1 + spec_of(trace.owner).sequences + trace.index
-    given = trace.owner.inputs[first]
+    start = lowered.sub(view.offset, lowered.mul(view.strides[0], region.shape(initial)[0]))
+    return View(view.buffer, start, region.shape(node.output), view.strides, view.dtype)
+
+
+def _is_of_one_state(region: Region, node: Apply) -> bool:
+    """Whether this is history(initial, trace) of a state and all its initial values."""
+    if node.op.name != "history":
+        return False
+    initial, trace = node.inputs
+    if trace.owner is None or trace.owner.op.name != "scan":
+        return False
+    given = trace.owner.inputs[1 + spec_of(trace.owner).sequences + trace.index]
     equal = given is initial or (
         isinstance(given, Constant)
         and isinstance(initial, Constant)
         and given.type == initial.type
         and given.data.tobytes() == initial.data.tobytes()
     )
-    if not equal or not isinstance(region.shape(initial)[0], int):
-        return None
-    depth = region.shape(initial)[0]
-    if depth != spec_of(trace.owner).depths[trace.index]:
-        return None
-    start = lowered.sub(view.offset, lowered.mul(view.strides[0], depth))
-    return View(view.buffer, start, region.shape(node.output), view.strides, view.dtype)
+    return equal and region.shape(initial)[0] == spec_of(trace.owner).depths[trace.index]
 
 
 def reshaped_view(region: Region, node: Apply) -> View | None:
