@@ -240,6 +240,10 @@ def test_qr_and_svd(dtype: str, shape: tuple[int, int], complete: int) -> None:
     run("svd", [a], [u, s, vt], (complete,))
     close(s, np.linalg.svd(a)[1], 10)
     close(u[..., : min(m, n)] * s[:, None, :] @ vt[:, : min(m, n)], a, 10)
+    inverse = np.empty((2, n, m), dtype)
+    run("pinv", [a, np.full(2, 1e-4, dtype)], [inverse])
+    close(a @ inverse @ a, a, 20)
+    assert _core.run_library("pinv", [a * np.nan, np.full(2, 1e-4, dtype)], [inverse]) == "not_converged"
 
 
 # --- sorting ----------------------------------------------------------------------------------------------------

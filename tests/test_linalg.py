@@ -10,6 +10,7 @@ import scanlib
 import scanlib.tensor as T
 from scanlib.errors import UserError, UserTypeError, UserValueError
 from scanlib.graph import Variable
+from scanlib.verify import verify_grad
 
 BATCHES = [(3, 3), (1, 1), (0, 0), (30, 30), (2, 3, 3), (2, 1, 4, 4)]
 DTYPES = ["float64", "float32"]
@@ -134,6 +135,124 @@ def test_qr(shape: tuple[int, ...], dtype: str, complete: bool, mode: str) -> No
     np.testing.assert_allclose(r, wanted_r, **tolerance(dtype))
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    "shape", [(3, 3), (5, 3), (3, 5), (40, 20), (2, 4, 3), (1, 1), (0, 0), (0, 3), (2, 3, 0)]
+)
+@pytest.mark.parametrize("full", [False, True])
+def test_svd(shape: tuple[int, ...], dtype: str, full: bool, mode: str) -> None:
+    a = np.random.default_rng(5).normal(size=shape).astype(dtype)
+    u, s, vt = run(mode, lambda x: T.svd(x, full), a)
+    for got, wanted in zip((u, s, vt), np.linalg.svd(a, full), strict=True):
+        assert got.shape == wanted.shape and got.dtype == dtype
+    close(s, np.linalg.svd(a, compute_uv=False), dtype)
+    close(run(mode, T.svdvals, a), s, dtype)
+    k = min(shape[-2:])
+    np.testing.assert_allclose(u[..., :k] * s[..., None, :] @ vt[..., :k, :], a, **tolerance(dtype))
+    for q in (np.swapaxes(u, -1, -2) @ u, vt @ np.swapaxes(vt, -1, -2)):
+        np.testing.assert_allclose(q, np.broadcast_to(np.eye(q.shape[-1]), q.shape), **tolerance(dtype))
+
+
+def low_rank(dtype: str) -> np.ndarray:
+    rng = np.random.default_rng(6)
+    return (rng.normal(size=(2, 5, 2)) @ rng.normal(size=(2, 2, 4))).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(3, 3), (5, 3), (3, 5), (30, 20), (2, 4, 3), (0, 3)])
+def test_functions_of_singular_values(shape: tuple[int, ...], dtype: str, mode: str) -> None:
+    a = np.random.default_rng(7).normal(size=shape).astype(dtype)
+    close(run(mode, T.pinv, a), np.linalg.pinv(a), dtype)
+    if 0 not in shape:
+        assert run(mode, T.linalg.matrix_rank, a).tolist() == np.linalg.matrix_rank(a).tolist()
+        for p in (None, -2):
+            close(run(mode, lambda x, p=p: T.linalg.cond(x, p), a), np.linalg.cond(a, p), dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_matrices_of_low_rank(dtype: str, mode: str) -> None:
+    a = low_rank(dtype)
+    rank, few, inverse = run(mode, lambda x: (T.matrix_rank(x), T.matrix_rank(x, tol=2.5), T.pinv(x)), a)
+    assert rank.tolist() == [2, 2] and rank.dtype == "int64"
+    assert few.tolist() == np.linalg.matrix_rank(a, tol=2.5).tolist()
+    close(inverse, np.linalg.pinv(a, 1e-4).astype(dtype), dtype)
+    close(run(mode, lambda x: T.pinv(x, 0.9), a), np.linalg.pinv(a, 0.9), dtype)
+
+
+@pytest.mark.parametrize("shape", [(5,), (5, 2)])
+def test_lstsq(shape: tuple[int, ...], mode: str) -> None:
+    rng = np.random.default_rng(8)
+    a, b = rng.normal(size=(5, 3)), rng.normal(size=shape)
+    for matrix in (a, a[:, :1] * np.ones(3)):
+        x, residuals, rank, s = run(mode, T.linalg.lstsq, matrix, b)
+        wanted = np.linalg.lstsq(matrix, b)
+        close(x, wanted[0], "float64")
+        np.testing.assert_allclose(residuals, ((matrix @ x - b) ** 2).sum(0), rtol=1e-9)
+        assert rank == wanted[2]
+        np.testing.assert_allclose(s, wanted[3], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("p", ["fro", 1, -1, np.inf, -np.inf])
+def test_condition_numbers(p: float | str, mode: str) -> None:
+    a = matrices((2, 3, 3), "float64")
+    close(run(mode, lambda x: T.linalg.cond(x, p), a), np.linalg.cond(a, p), "float64")
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 5, 8, -1, -3])
+def test_matrix_power(n: int, mode: str) -> None:
+    for a in (matrices((3, 3), "float64"), matrices((2, 20, 20), "float64") / 20):
+        close(run(mode, lambda x: T.linalg.matrix_power(x, n), a), np.linalg.matrix_power(a, n), "float64")
+    if n >= 0:
+        whole = np.array([[1, 2], [3, 4]])
+        close(
+            run(mode, lambda x: T.linalg.matrix_power(x, n), whole), np.linalg.matrix_power(whole, n), "int64"
+        )
+
+
+@pytest.mark.parametrize("size", [0, 1e-8, 0.1, 1, 30, 300])
+def test_expm(size: float, mode: str) -> None:
+    for shape in ((1, 1), (3, 3), (2, 20, 20)):
+        a = np.random.default_rng(9).normal(size=shape) * size / shape[-1]
+        got, wanted = run(mode, T.linalg.expm, a), scipy.linalg.expm(a)
+        assert got.shape == wanted.shape
+        np.testing.assert_allclose(
+            got / np.abs(wanted).max(), wanted / np.abs(wanted).max(), rtol=1e-9, atol=1e-9
+        )
+    a = np.random.default_rng(9).normal(size=(4, 4)).astype("float32")
+    close(run(mode, T.linalg.expm, a), scipy.linalg.expm(a.astype("float64")).astype("float32"), "float32")
+    assert np.isnan(run(mode, T.linalg.expm, np.full((2, 2), np.nan))).all()
+
+
+def test_derivatives_of_functions_of_matrices() -> None:
+    rng = np.random.default_rng(10)
+    a, b = rng.normal(size=(3, 3)), rng.normal(size=3)
+    for fun, points in [
+        (T.linalg.expm, [a]),
+        (T.linalg.expm, [3 * a]),
+        (lambda x: T.linalg.matrix_power(x, 3), [a]),
+        (lambda x: T.linalg.matrix_power(x, -2), [a]),
+        (lambda x, y: T.linalg.lstsq(x, y)[0], [a[:, :2], b]),
+        (T.linalg.cond, [a]),
+        (lambda x, y: T.linalg.cho_solve((T.cholesky(x @ x.T + 1), True), y), [a, b]),
+    ]:
+        verify_grad(fun, points)
+
+
+def test_singular_vectors_beyond_the_values_have_no_derivative() -> None:
+    x = T.matrix("x")
+    u, s, _ = T.svd(x)
+    scanlib.grad(s.sum(), x)
+    with pytest.raises(NotImplementedError, match="svd of 'x'.*full_matrices=False"):
+        scanlib.grad(u.sum(), x)
+
+
+@pytest.mark.parametrize("lower", [False, True])
+def test_cho_solve(lower: bool, mode: str) -> None:
+    a, b = definite((2, 4, 4), "float64"), np.random.default_rng(3).normal(size=(2, 4, 3))
+    got = run(mode, lambda x, y: T.slinalg.cho_solve((T.cholesky(x, lower), lower), y), a, b)
+    close(got, np.linalg.solve(a, b), "float64")
+
+
 def test_integers_are_cast(mode: str) -> None:
     a = np.array([[2, 1], [1, 3]])
     np.testing.assert_allclose(run(mode, T.det, a), 5.0)
@@ -177,6 +296,14 @@ def test_bad_shapes_are_user_errors(mode: str) -> None:
         T.solve(T.matrix("m", shape=(2, 2)), T.vector("b", shape=(3,)))
     with pytest.raises(UserValueError, match=r"UPLO"):
         T.eigh(T.matrix(), "X")
+    with pytest.raises(UserTypeError, match=r"'m'.*n must be an int.*scan"):
+        T.linalg.matrix_power(T.matrix("m"), T.lscalar("n"))
+    with pytest.raises(UserValueError, match=r"'m'.*p is 3"):
+        T.linalg.cond(T.matrix("m"), 3)
+    with pytest.raises(UserTypeError, match=r"rcond 'r'.*scalar"):
+        T.linalg.pinv(T.matrix("m"), T.vector("r"))
+    with pytest.raises(UserTypeError, match=r"lstsq.*'t'"):
+        T.linalg.lstsq(T.tensor3("t"), T.vector("v"))
     a = T.dmatrix("m")
     f = scanlib.function([a], T.cholesky(a), mode=mode)
     with pytest.raises(UserValueError, match=r"'m'.*square"):

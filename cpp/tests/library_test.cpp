@@ -150,6 +150,11 @@ TEST(library, factorizations) {
   CHECK(values.data[0] > 0 && values.data[1] >= values.data[0]);
   CHECK(call("qr", {a.tensor(), factor.tensor(), root.tensor()}, {0}) == Status::ok);
   CHECK(call("svd", {a.tensor(), factor.tensor(), values.tensor(), root.tensor()}, {0}) == Status::ok);
+  Array<double> limit({}, DType::float64);
+  limit.data[0] = 1e-12;
+  CHECK(call("pinv", {a.tensor(), limit.tensor(), factor.tensor()}, {}) == Status::ok);
+  CHECK(call("matmul", {a.tensor(), factor.tensor(), root.tensor()}, {0}) == Status::ok);
+  CHECK(std::abs(root.data[0] - 1) < 1e-8 && std::abs(root.data[1]) < 1e-8);
   for (double& value : a.data) value = -value;
   CHECK(call("cholesky", {a.tensor(), factor.tensor()}, {1}) == Status::not_positive_definite);
 }

@@ -19,6 +19,7 @@ slogdet                a[..,n,n], sign[..], logabsdet[..]                  -
 eigh                   a[..,n,n], w[..,n], v[..,n,n]                       lower
 qr                     a[..,m,n], q[..,m,p], r[..,p,n]                     complete
 svd                    a[..,m,n], u[..,m,p], s[..,min(m,n)], vt[..,q,n]    full
+pinv                   a[..,m,n], rcond[..], out[..,n,m]                   -
 sort                   x[..,n], out[..,n]  any dtype                       -
 argsort                x[..,n], out int64[..,n]                            -
 searchsorted           sorted[..,n], v[..,m], out int64[..,m]              right

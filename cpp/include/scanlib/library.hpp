@@ -20,6 +20,7 @@
 //   eigh               a f[..,n,n], w f[..,n], v f[..,n,n]                             lower
 //   qr                 a f[..,m,n], q f[..,m,p], r f[..,p,n]   p = min(m,n) or m       complete (1: p = m)
 //   svd                a f[..,m,n], u f[..,m,p], s f[..,min(m,n)], vt f[..,q,n]        full (1: p = m, q = n)
+//   pinv               a f[..,m,n], rcond f[..], out f[..,n,m]                         -
 //   sort               x any[..,n], out same[..,n]                                     -      (NaN last)
 //   argsort            x any[..,n], out int64[..,n]                                    -      (stable, NaN last)
 //   searchsorted       sorted any[..,n], v same[..,m], out int64[..,m]                 right (1: side="right")

@@ -51,7 +51,7 @@ def _indices(x: Variable) -> tuple[Variable, Variable]:
     return dimshuffle(rows, order=(0, "x")), dimshuffle(columns, order=("x", 0))
 
 
-def _where(condition: Variable, x: Any, other: Any = 0) -> Variable:
+def where(condition: Variable, x: Any, other: Any = 0) -> Variable:
     from ..tensor.math import switch
 
     return switch(condition, x, other)
@@ -60,22 +60,22 @@ def _where(condition: Variable, x: Any, other: Any = 0) -> Variable:
 def _lower(x: Variable, strict: bool = False) -> Variable:
     """The lower triangle, without the diagonal if `strict`."""
     rows, columns = _indices(x)
-    return _where((elementwise.gt if strict else elementwise.ge)(rows, columns), x)
+    return where((elementwise.gt if strict else elementwise.ge)(rows, columns), x)
 
 
 def _upper(x: Variable, strict: bool = False) -> Variable:
     rows, columns = _indices(x)
-    return _where((elementwise.lt if strict else elementwise.le)(rows, columns), x)
+    return where((elementwise.lt if strict else elementwise.le)(rows, columns), x)
 
 
 def _triangle(x: Variable, lower: bool, strict: bool = False) -> Variable:
     return _lower(x, strict) if lower else _upper(x, strict)
 
 
-def _diagonal(x: Variable) -> Variable:
+def diagonal_part(x: Variable) -> Variable:
     """The diagonal, zero elsewhere."""
     rows, columns = _indices(x)
-    return _where(elementwise.eq(rows, columns), x)
+    return where(elementwise.eq(rows, columns), x)
 
 
 def _halved_lower(x: Variable) -> Variable:
@@ -85,7 +85,7 @@ def _halved_lower(x: Variable) -> Variable:
 
 def _to_triangle(s: Variable, lower: bool) -> Variable:
     """The cotangent of the triangle that is read, given that of the whole symmetric matrix."""
-    return _triangle(s + swap(s), lower) - _diagonal(s)
+    return _triangle(s + swap(s), lower) - diagonal_part(s)
 
 
 def _from_triangle(t: Variable, lower: bool) -> Variable:
@@ -322,13 +322,13 @@ def _eigh_infer(ctx: Inference) -> Sequence[tuple[str, Shape]]:
     return [(ctx.dtype(0), shape[:-1]), (ctx.dtype(0), shape)]
 
 
-def _inverse_gaps(w: Variable, like: Variable) -> Variable:
+def inverse_gaps(w: Variable, like: Variable) -> Variable:
     """1 / (w_j - w_i), zero on the diagonal; eigenvalues must be distinct."""
     rows, columns = _indices(like)
     axes = range(w.ndim)
     gaps = dimshuffle(w, order=(*axes[:-1], "x", w.ndim - 1)) - dimshuffle(w, order=(*axes, "x"))
     same = elementwise.eq(rows, columns)
-    return _where(same, 0, 1 / _where(same, 1, gaps))
+    return where(same, 0, 1 / where(same, 1, gaps))
 
 
 def _eigh_gradient(node: Apply, cotangents: Cotangents) -> Gradients:
@@ -336,7 +336,7 @@ def _eigh_gradient(node: Apply, cotangents: Cotangents) -> Gradients:
     w, v = node.outputs
     inner: Variable | None = None
     if gv is not None:
-        inner = _inverse_gaps(w, v) * contract(swap(v), gv)
+        inner = inverse_gaps(w, v) * contract(swap(v), gv)
     if gw is not None:
         # diag(gw) vᵀ without the diagonal matrix: scale the columns of v.
         scaled = contract(v * dimshuffle(gw, order=(*range(gw.ndim - 1), "x", gw.ndim - 1)), swap(v))
@@ -352,8 +352,8 @@ def _eigh_forward(node: Apply, tangents: Cotangents) -> Gradients:
         return [None, None]
     w, v = node.outputs
     inner = contract(contract(swap(v), _from_triangle(t, node.params["lower"])), v)
-    diagonal = reduction.sum(_diagonal(inner), axes=(inner.ndim - 1,), keepdims=False)
-    return [diagonal, contract(v, _inverse_gaps(w, v) * inner)]
+    diagonal = reduction.sum(diagonal_part(inner), axes=(inner.ndim - 1,), keepdims=False)
+    return [diagonal, contract(v, inverse_gaps(w, v) * inner)]
 
 
 eigh = Op(

@@ -12,28 +12,21 @@ from ..graph import Variable, describe
 from ..ops import elementwise
 from ..ops import linalg as rows
 from ..ops import sort as sort_rows
-from ..ops.base import Op, is_float, result_dtype
+from ..ops.base import Op, result_dtype
 from ..ops.shape import dimshuffle
+from . import matrix_functions
 from .creation import diag, trace
+from .matrix_functions import *  # noqa: F403
+from .matrix_functions import as_matrix
 from .products import _padded, dot
 from .reductions import _flat, norm, normalize_axis
 from .types import as_tensor_variable
-
-
-def _matrix(x: Any, what: str) -> Variable:
-    x = as_tensor_variable(x)
-    if x.ndim < 2:
-        raise UserTypeError(
-            f"{what}: '{describe(x)}' has {x.ndim} dimension(s) ({x.type}), expected at least 2"
-        )
-    return x if is_float(x.dtype) else elementwise.to_dtype(x, "float64")
-
 
 # Solving.
 
 
 def _solve(row: Op, a: Any, b: Any, **params: Any) -> Variable:
-    a, b = _matrix(a, row.name), as_tensor_variable(b)
+    a, b = as_matrix(a, row.name), as_tensor_variable(b)
     if b.ndim == 0:
         raise UserTypeError(
             f"{row.name}: the right side '{describe(b)}' is a scalar, expected a vector or more"
@@ -85,22 +78,22 @@ def cholesky(a: Any, lower: bool = True) -> Variable:
 
     The gradient lies in the triangle that is read.
     """
-    return rows.cholesky(_matrix(a, "cholesky"), lower=bool(lower))
+    return rows.cholesky(as_matrix(a, "cholesky"), lower=bool(lower))
 
 
 def inv(a: Any) -> Variable:
     """The inverse matrix."""
-    return rows.inv(_matrix(a, "inv"))
+    return rows.inv(as_matrix(a, "inv"))
 
 
 def det(a: Any) -> Variable:
     """The determinant; its gradient needs a regular matrix."""
-    return rows.det(_matrix(a, "det"))
+    return rows.det(as_matrix(a, "det"))
 
 
 def slogdet(a: Any) -> tuple[Variable, Variable]:
     """(sign of the determinant, logarithm of its absolute value)."""
-    sign, size = rows.slogdet.apply([_matrix(a, "slogdet")], {}).outputs
+    sign, size = rows.slogdet.apply([as_matrix(a, "slogdet")], {}).outputs
     return sign, size
 
 
@@ -111,7 +104,7 @@ def eigh(a: Any, UPLO: str = "L") -> tuple[Variable, Variable]:
     """
     if UPLO not in ("L", "U"):
         raise UserValueError(f"eigh: UPLO is {UPLO!r}, expected 'L' or 'U'")
-    w, v = rows.eigh.apply([_matrix(a, "eigh")], {"lower": UPLO == "L"}).outputs
+    w, v = rows.eigh.apply([as_matrix(a, "eigh")], {"lower": UPLO == "L"}).outputs
     return w, v
 
 
@@ -128,8 +121,15 @@ def qr(a: Any, mode: str = "reduced") -> Any:
     """
     if mode not in ("reduced", "complete", "r"):
         raise UserValueError(f"qr: mode is {mode!r}, expected 'reduced', 'complete' or 'r'")
-    q, r = rows.qr.apply([_matrix(a, "qr")], {"complete": mode == "complete"}).outputs
+    q, r = rows.qr.apply([as_matrix(a, "qr")], {"complete": mode == "complete"}).outputs
     return r if mode == "r" else (q, r)
+
+
+def cho_solve(c_and_lower: tuple[Any, bool], b: Any) -> Variable:
+    """x with a x = b, given (cholesky(a, lower), lower)."""
+    factor, lower = c_and_lower
+    half = solve_triangular(factor, b, trans=0 if lower else 1, lower=lower)
+    return solve_triangular(factor, half, trans=1 if lower else 0, lower=lower)
 
 
 def matrix_dot(*matrices: Any) -> Variable:
@@ -138,6 +138,11 @@ def matrix_dot(*matrices: Any) -> Variable:
     for m in matrices[1:]:
         result = dot(result, m)
     return result
+
+
+# Theano's names.
+matrix_inverse = inv
+alloc_diag = extract_diag = diag
 
 
 # Sorting.
@@ -166,13 +171,9 @@ def argsort(x: Any, axis: int | None = -1) -> Variable:
     return _along_last(sort_rows.argsort, x, axis)
 
 
-matrix_inverse = inv
-
-# Theano's names.
-alloc_diag = extract_diag = diag
-
 __all__ = [
-    "alloc_diag", "argsort", "cholesky", "det", "diag", "eigh", "eigvalsh", "extract_diag", "inv", "matrix_dot",
-    "matrix_inverse", "norm", "qr", "slogdet", "solve", "solve_lower_triangular", "solve_triangular",
+    "alloc_diag", "argsort", "cho_solve", "cholesky", "det", "diag", "eigh", "eigvalsh", "extract_diag", "inv",
+    "matrix_dot",    "matrix_inverse", "norm", "qr", "slogdet", "solve", "solve_lower_triangular", "solve_triangular",
     "solve_upper_triangular", "sort", "trace",
 ]  # fmt: skip
+__all__ += matrix_functions.__all__

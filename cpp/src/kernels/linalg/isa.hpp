@@ -38,6 +38,7 @@ Status cholesky(const Tensor* operands, std::size_t count, const std::int64_t* p
 Status qr(const Tensor* operands, std::size_t count, const std::int64_t* parameters);
 Status eigh(const Tensor* operands, std::size_t count, const std::int64_t* parameters);
 Status svd(const Tensor* operands, std::size_t count, const std::int64_t* parameters);
+Status pinv(const Tensor* operands, std::size_t count, const std::int64_t* parameters);
 
 }  // namespace SCANLIB_ISA
 }  // namespace scanlib

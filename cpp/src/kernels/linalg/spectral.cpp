@@ -27,9 +27,14 @@ Status svd_one(const View<T>& a, const View<T>& u, T* s, std::int64_t s_stride, 
   Dense<T> matrix;
   load(matrix, a);
   if (!matrix.allFinite()) return Status::not_converged;
+  if (matrix.size() == 0) {
+    store(u, Dense<T>::Identity(u.rows, u.cols));
+    store(vt, Dense<T>::Identity(vt.rows, vt.cols));
+    return Status::ok;
+  }
   const unsigned options =
       full ? Eigen::ComputeFullU | Eigen::ComputeFullV : Eigen::ComputeThinU | Eigen::ComputeThinV;
-  Eigen::JacobiSVD<Dense<T>> solver(matrix, options);
+  const Eigen::BDCSVD<Dense<T>> solver(matrix, options);
   if (solver.info() != Eigen::Success) return Status::not_converged;
   for (std::int64_t i = 0; i < solver.singularValues().size(); ++i) s[i * s_stride] = solver.singularValues()(i);
   store(u, solver.matrixU());
@@ -37,10 +42,27 @@ Status svd_one(const View<T>& a, const View<T>& u, T* s, std::int64_t s_stride, 
   return Status::ok;
 }
 
+// Singular values of at most `rcond` times the largest one count as 0.
+template <class T>
+Status pinv_one(const View<T>& a, T rcond, const View<T>& out) {
+  Dense<T> matrix;
+  load(matrix, a);
+  if (!matrix.allFinite()) return Status::not_converged;
+  if (matrix.size() == 0) return Status::ok;
+  const Eigen::BDCSVD<Dense<T>> solver(matrix, Eigen::ComputeThinU | Eigen::ComputeThinV);
+  if (solver.info() != Eigen::Success) return Status::not_converged;
+  const auto& s = solver.singularValues();
+  const T least = rcond * s(0);
+  Dense<T> right = solver.matrixV();
+  for (std::int64_t i = 0; i < s.size(); ++i) right.col(i) *= s(i) > least ? 1 / s(i) : T{0};
+  store(out, Dense<T>(right * solver.matrixU().transpose()));
+  return Status::ok;
+}
+
 }  // namespace
 
 LinalgRows spectral_rows() noexcept {
-  static constexpr LibraryKernel rows[] = {{"eigh", 3, 1, eigh}, {"svd", 4, 1, svd}};
+  static constexpr LibraryKernel rows[] = {{"eigh", 3, 1, eigh}, {"svd", 4, 1, svd}, {"pinv", 3, 0, pinv}};
   return LinalgRows{rows, sizeof(rows) / sizeof(rows[0])};
 }
 
@@ -78,6 +100,19 @@ Status svd(const Tensor* operands, std::size_t, const std::int64_t* parameters) 
       return svd_one(matrix_of<T>(operands[0], at[0]), matrix_of<T>(operands[1], at[1]),
                      data_of<T>(operands[2]) + at[2], stride_back(operands[2], 0), matrix_of<T>(operands[3], at[3]),
                      full);
+    });
+  });
+}
+
+Status pinv(const Tensor* operands, std::size_t, const std::int64_t*) {
+  if (operands[0].ndim < 2) return Status::shape_mismatch;
+  if (!is_shape(operands[2], dim_back(operands[0], 0), dim_back(operands[0], 1))) return Status::shape_mismatch;
+  return with_float(operands[0].dtype, [&](auto tag) {
+    using T = decltype(tag);
+    const int core[] = {2, 0, 2};
+    return for_each_matrix(operands, 3, core, [&](const std::int64_t* at) {
+      return pinv_one(matrix_of<T>(operands[0], at[0]), data_of<T>(operands[1])[at[1]],
+                      matrix_of<T>(operands[2], at[2]));
     });
   });
 }
