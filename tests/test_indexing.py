@@ -394,3 +394,10 @@ def test_positions_in_an_arm_are_tested_when_it_is_chosen(mode: str) -> None:
     f = scanlib.function([x], ifelse(x.shape[0] > 4, x[4], x.sum(0)), mode=mode)
     assert f(np.ones((2, 0))).shape == (0,) and f(np.ones((5, 0))).shape == (0,)
     assert f(np.ones((2, 3))).tolist() == [2, 2, 2]
+
+
+def test_items_of_stacks_may_be_written(mode: str) -> None:
+    a = T.scalar("a")
+    x = T.stack([a, 2 * a])
+    f = scanlib.function([a], [T.set_subtensor(x[1], 7.0), T.inc_subtensor(x[0], a), x[1]], mode=mode)
+    assert [v.tolist() for v in f(3.0)] == [[3, 7], [6, 6], 6]

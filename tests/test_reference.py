@@ -109,3 +109,10 @@ def test_a_state_must_keep_its_shape() -> None:
     mapped, _ = scanlib.scan(lambda n: T.zeros((n,)), sequences=T.arange(1, 3), name="ragged")
     with pytest.raises(UserError, match="scan 'ragged', step 1"):
         evaluate([mapped], {})
+
+
+def test_steps_that_are_not_run_have_shapes_though_zeros_have_no_factor(mode: str) -> None:
+    a = T.tensor3("a")
+    factors, _ = scanlib.scan(lambda m: T.linalg.inv(m) @ m, sequences=a)
+    f = scanlib.function([a], factors, mode=mode)
+    assert f(np.zeros((0, 3, 3))).shape == (0, 3, 3)

@@ -11,6 +11,7 @@ import pytest
 import scanlib
 import scanlib.tensor as T
 from scanlib import jit
+from scanlib.ifelse import ifelse
 
 pytest.importorskip("scanlib._core")
 
@@ -72,3 +73,16 @@ def test_what_is_summed_as_well_is_stored(modules: list[str]) -> None:
     # Once for vectors, and once for what is left of the length.
     assert modules[-1].count("call <8 x double> @scanlib.exp.v8f64(") == 1
     assert modules[-1].count("call double @scanlib.exp.f64.shared(") == 1
+
+
+def test_the_mean_of_rows_whose_length_only_a_choice_tells(mode: str) -> None:
+    """The mean asks for the length of a row that nothing stores."""
+    x, s = T.matrix("x"), T.scalar("s")
+    trace, _ = scanlib.scan(lambda row, s: T.tanh(ifelse(T.lt(s, 0), row, 2 * row)), x, non_sequences=s)
+    f = scanlib.function([x, s], [(trace * trace).mean(), (trace * trace).sum(axis=0)], mode=mode)
+    for n in (3, 20):
+        value = np.linspace(-1, 1, 4 * n).reshape(4, n)
+        wanted = np.tanh(2 * value) ** 2
+        mean, total = f(value, 1.0)
+        np.testing.assert_allclose(mean, wanted.mean(), rtol=1e-12)
+        np.testing.assert_allclose(total, wanted.sum(axis=0), rtol=1e-12)

@@ -463,3 +463,19 @@ def test_the_gradient_of_what_is_indexed_is_added_in_place() -> None:
     assert (
         scanlib.explain(f, (50, 20), (5,), (20,)).scans[-1].output("cotangent of table").storage == "in place"
     )
+
+
+def test_the_start_of_a_state_whose_own_past_no_step_reads() -> None:
+    """Its trace is that of a mapped output when it is lengthened by the start for the gradient."""
+    start, m = T.vector("start"), T.matrix("m")
+
+    def step(x: Any, m: Any) -> Any:
+        return T.tanh(m[:, 0]), T.tanh(m * 0.9), T.tanh(x)
+
+    outputs, _ = scanlib.scan(step, outputs_info=[start, m, None], n_steps=T.lscalar("n"))
+    inputs = [start, m, outputs[0].owner.inputs[0]]
+    slopes = scanlib.grad(T.sin(outputs[2]).sum(), [start, m])
+    arguments = (draw(3), draw(3, 3), 4)
+    wanted = scanlib.function(inputs, slopes, mode="reference")(*arguments)
+    for got, value in zip(scanlib.function(inputs, slopes)(*arguments), wanted, strict=True):
+        np.testing.assert_allclose(got, value, rtol=1e-12)

@@ -17,13 +17,18 @@ from .ops.scan_op import ScanSpec
 Values = dict[int, np.ndarray]
 
 
-def evaluate(outputs: Sequence[Variable], values: Mapping[Variable, np.ndarray]) -> list[np.ndarray]:
-    """The values of `outputs`, given those of the inputs.  Only what is needed is computed (`ifelse`)."""
+def evaluate(
+    outputs: Sequence[Variable], values: Mapping[Variable, np.ndarray], shapes: bool = False
+) -> list[np.ndarray]:
+    """The values of `outputs`, given those of the inputs.  Only what is needed is computed (`ifelse`).
+
+    `shapes`: those of the right shapes do, where there is no value.
+    """
     known: Values = {id(v): np.asarray(a) for v, a in values.items()}
-    return [_demand(v, known) for v in outputs]
+    return [_demand(v, known, shapes) for v in outputs]
 
 
-def _demand(wanted: Variable, known: Values) -> np.ndarray:
+def _demand(wanted: Variable, known: Values, shapes: bool) -> np.ndarray:
     stack = [wanted]
     while stack:
         v = stack[-1]
@@ -36,7 +41,7 @@ def _demand(wanted: Variable, known: Values) -> np.ndarray:
             if missing:
                 stack.extend(missing)
             else:
-                for u, array in zip(v.owner.outputs, apply(v.owner, known)):
+                for u, array in zip(v.owner.outputs, apply(v.owner, known, shapes)):
                     known.setdefault(id(u), array)
     return known[id(wanted)]
 
@@ -76,7 +81,7 @@ class RunInference(Inference):
         return None if array is None else int(array)
 
 
-def apply(node: Apply, known: Values) -> list[np.ndarray]:
+def apply(node: Apply, known: Values, shapes: bool = False) -> list[np.ndarray]:
     """Run one operation: its type rule checks the inputs, its reference computes, and both must agree."""
     arrays = [known.get(id(v)) for v in node.inputs]
     try:
@@ -86,6 +91,8 @@ def apply(node: Apply, known: Values) -> list[np.ndarray]:
     except (UserError, InternalError):
         raise
     except (ValueError, IndexError, ArithmeticError, np.linalg.LinAlgError) as error:
+        if shapes and isinstance(error, np.linalg.LinAlgError):
+            return [np.zeros(s, d) for d, s in types]  # type: ignore[arg-type]
         kind = errors.UserIndexError if isinstance(error, IndexError) else UserValueError
         raise kind(
             f"{node.op.name}({', '.join(_shown(v, a) for v, a in zip(node.inputs, arrays))}): {error}"
@@ -170,7 +177,7 @@ def _empty_rows(spec: ScanSpec, arrays: Sequence[np.ndarray]) -> list[tuple[int,
         # Their own values: zeros are no state of a random stream.
         rows += [a[tap - min(taps)] for tap in taps]
     try:
-        made = evaluate(spec.outputs, dict(zip(spec.inputs, [*rows, *arrays[second:]])))
+        made = evaluate(spec.outputs, dict(zip(spec.inputs, [*rows, *arrays[second:]])), shapes=True)
         return [a.shape for a in made]
     except UserError:
         states = [a.shape[1:] for a in arrays[1 + spec.sequences : second]]

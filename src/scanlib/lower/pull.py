@@ -158,14 +158,17 @@ def _is_of_one_state(region: Region, node: Apply) -> bool:
     initial, trace = node.inputs
     if trace.owner is None or trace.owner.op.name != "scan":
         return False
-    given = trace.owner.inputs[1 + spec_of(trace.owner).sequences + trace.index]
+    spec = spec_of(trace.owner)
+    if trace.index >= len(spec.states):
+        return False  # a state once, whose earlier values no step reads
+    given = trace.owner.inputs[1 + spec.sequences + trace.index]
     equal = given is initial or (
         isinstance(given, Constant)
         and isinstance(initial, Constant)
         and given.type == initial.type
         and given.data.tobytes() == initial.data.tobytes()
     )
-    return equal and region.shape(initial)[0] == spec_of(trace.owner).depths[trace.index]
+    return equal and region.shape(initial)[0] == spec.depths[trace.index]
 
 
 def reshaped_view(region: Region, node: Apply) -> View | None:

@@ -77,7 +77,8 @@ class _Analysis:
     ) -> int | None:
         asked = build.asked_shape(reader)
         if asked is not None:
-            return None if asked[1] == 0 else 0
+            # The lengths of rows that nothing else tells: known of a state, but not of an output that is not computed.
+            return None if asked[1] == 0 else int(k >= len(spec_of(scan).states))
         if reader.op in (history, concatenate):
             return self._joined(scan, k, reader, v, end, found)
         if reader.inputs[0] is not v or any(u is v for u in reader.inputs[1:]):

@@ -17,7 +17,7 @@ import numpy as np
 from ..errors import UserIndexError, UserTypeError
 from ..graph import Variable, describe
 from ..ops import indexing, shape
-from ..ops.base import result_dtype
+from ..ops.base import is_float, result_dtype
 from ..ops.index_rules import At, Ref, Span
 from .dimensions import as_int, axis_of, item, static_value
 from .types import as_tensor_variable, is_weak
@@ -46,10 +46,17 @@ def getitem(x: Variable, index: Any) -> Variable:
 
 
 def _folds(x: Variable) -> bool:
-    """Whether items of the vector x are known variables, as those of x.shape."""
-    return x.owner is not None and (
-        x.owner.op in (shape.shape, shape.stack)
-        or (x.owner.op is indexing.subtensor and _folds(x.owner.inputs[0]))
+    """Whether items of the vector x are known variables, as those of x.shape.
+
+    Not those of stacks of floats: they may be written to, and are known soon enough.
+    """
+    return (
+        not is_float(x.dtype)
+        and x.owner is not None
+        and (
+            x.owner.op in (shape.shape, shape.stack)
+            or (x.owner.op is indexing.subtensor and _folds(x.owner.inputs[0]))
+        )
     )
 
 
