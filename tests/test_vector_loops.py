@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ import pytest
 import scanlib
 import scanlib.tensor as T
 from scanlib import jit, lowered
-from scanlib.llvm_metadata import VECTORISE
+from scanlib.graph import Variable
+from scanlib.llvm_metadata import THOROUGH, VECTORISE
 from scanlib.lowered import Expr, Int
 from scanlib.statements import Assign, For, Store
 from scanlib.vector_loops import apart, left_to_llvm, vector_loop
@@ -64,6 +66,8 @@ def test_short_sums_are_spread_over_several_vectors() -> None:
     found = vector_loop(loop(total(read(0, INDEX)), total(read(1, INDEX))), {})
     assert found is not None and found.widths == (32, 8, 1)
     assert [t.register for t in found.totals] == ["a1"]
+    slow = vector_loop(loop(total(lowered.expr("log", (read(0, INDEX),), "float64"))), {})
+    assert slow is not None and slow.widths == (8, 1)
 
 
 @pytest.mark.parametrize(
@@ -169,3 +173,26 @@ def test_modules_without_loops_for_llvm_take_fewer_passes(modules: list[str]) ->
     assert not modules[-1].startswith(VECTORISE) and "<8 x double>" in modules[-1]
     scanlib.function([i], i.sum())(np.arange(20))
     assert modules[-1].startswith(VECTORISE)
+
+
+def test_loops_over_steps_take_few_passes_unless_something_in_them_stays_the_same(modules: list[str]) -> None:
+    """Scalars and what is made of them are computed before the loops, also where no step or arm runs."""
+    u, a, b, w = T.dvector("u"), T.dscalar("a"), T.dscalar("b"), T.dvector("w")
+    pair = np.array([0.5, -0.25])
+
+    def of_scalars(u: Variable, x: Variable) -> Any:
+        return T.switch(T.gt(u, 0), T.exp(a * b) * x + u, T.tanh(a) - T.log(b) * u / x)
+
+    def of_vector(u: Variable, x: Variable) -> Any:
+        return T.sin(w * x) + u
+
+    programs = [(of_scalars, 1.0, [u, a, b], (0.5, 0.25), False), (of_vector, w, [u, w], (pair,), True)]
+    for step, start, inputs, given, stays in programs:
+        x, _ = scanlib.scan(step, sequences=u, outputs_info=start)
+        native, reference = (scanlib.function(inputs, x, mode=m) for m in ("native", "reference"))
+        for n in (0, 1, 30):
+            steps = np.random.default_rng(n).normal(size=n)
+            np.testing.assert_allclose(native(steps, *given), reference(steps, *given), rtol=1e-12)
+        assert f'attributes #1 = {{ nounwind "{THOROUGH.decode()}" }}' in modules[0]
+        assert any(") #1 {" in m for m in modules) == stays
+        modules.clear()

@@ -16,6 +16,7 @@ from .errors import InternalError, UserValueError
 from .graph import FunctionGraph, Variable
 from .lengths import base_axes, step_axes
 from .lower import Lowered, lower
+from .plan import Plan
 
 # What all functions share is made when the library is imported, not with the first of them.
 jit.machine()
@@ -75,11 +76,21 @@ def compile_graph(
 ) -> Executable:
     """An executable for arguments of this signature."""
     lowered = lower(graph, signature, lengths, choices)
-    texts = emit_modules(lowered.kernels, [b.dtype for b in lowered.plan.buffers], lowered.step_slots)
+    plan = lowered.plan
+    texts = emit_modules(lowered.kernels, [b.dtype for b in plan.buffers], lowered.step_slots, _scalars(plan))
     code = jit.load(texts)
-    return Executable(
-        lowered.plan, jit.addresses(code, len(lowered.kernels)), _failure(graph.name, lowered), code
-    )
+    return Executable(plan, jit.addresses(code, len(lowered.kernels)), _failure(graph.name, lowered), code)
+
+
+def _scalars(plan: Plan) -> frozenset[int]:
+    """Buffers of one number: inputs without axes, and memory that is as large as a float."""
+    small = [
+        i
+        for i, b in enumerate(plan.buffers)
+        if b.role == "temporary" and b.dtype[0] == "f" and b.bytes_slot >= 0
+        if plan.initial_dims[b.bytes_slot] == np.dtype(b.dtype).itemsize
+    ]
+    return frozenset([*small, *(i.buffer for i in plan.inputs if i.ndim == 0)])
 
 
 def _failure(name: str, lowered: Lowered) -> Callable[..., Exception]:

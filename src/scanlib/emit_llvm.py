@@ -233,17 +233,19 @@ class KernelEmitter(ValueEmitter):
         self.line(f"%{label}.go = icmp slt i64 %{i}, {stop}")
         self.line(f"br i1 %{label}.go, label %{label}.body, label %{label}.end")
         self.start_block(f"{label}.body")
+        self.changing.append({variable.value, variable.value.removeprefix("i."), *writes(body)})
         is_step = variable.value[0] == "t"
         if is_step:
             self.steps.append(i)
             self.step_exits.append(f"{label}.end")
-        self.changing.append({variable.value, variable.value.removeprefix("i."), *writes(body)})
+            self.step_changes.append(self.changing[-1])
         with self.scope(head, {variable: f"%{i}"}):
             self.statements(body)
         self.changing.pop()
         if is_step:
             self.steps.pop()
             self.step_exits.pop()
+            self.step_changes.pop()
         self.line(f"%{i}.next = add nuw nsw i64 %{i}, {step}")
         self.line(f"br label %{label}{self.metadata.loop(vectorise)}")
         self.lines[position] = f"  %{i} = phi i64 [ {start}, %{before} ], [ %{i}.next, %{self.block} ]"
@@ -340,13 +342,19 @@ class _Printed:
 
 
 def emit_modules(
-    kernels: Sequence[Kernel], dtypes: Sequence[str], step_slots: Mapping[str, int]
+    kernels: Sequence[Kernel],
+    dtypes: Sequence[str],
+    step_slots: Mapping[str, int],
+    scalars: frozenset[int] = frozenset(),
 ) -> list[str]:
-    """LLVM modules that hold every kernel of a specialisation, and the math functions they call."""
+    """LLVM modules that hold every kernel of a specialisation, and the math functions they call.
+
+    `scalars` are buffers that hold one number.
+    """
     printed: list[_Printed] = []
     number = len(COMMON)
     for kernel in kernels:
-        emitter = KernelEmitter(kernel, dtypes, step_slots, number)
+        emitter = KernelEmitter(kernel, dtypes, step_slots, scalars, number)
         text = emitter.function()
         printed.append(_Printed(text, emitter.metadata.lines(), emitter.metadata.vectorise))
         number = emitter.metadata.free

@@ -50,7 +50,12 @@ class ValueEmitter:
     """
 
     def __init__(
-        self, kernel: Kernel, dtypes: Sequence[str], step_slots: Mapping[str, int], first_metadata: int
+        self,
+        kernel: Kernel,
+        dtypes: Sequence[str],
+        step_slots: Mapping[str, int],
+        scalars: frozenset[int],
+        first_metadata: int,
     ):
         self.kernel = kernel
         self.dtypes = dtypes
@@ -66,6 +71,8 @@ class ValueEmitter:
         self.allocated: set[str] = set()
         self.entry_dims: dict[int, str] = {}
         self.written = writes(kernel.body)
+        # Buffers of one number that is there when the kernel begins, as names of what is read.
+        self.scalars = frozenset(f"b{b}" for b in scalars) - self.written
         self.step_exits: list[str] = []
         self.steps: list[str] = []
         self.metadata = Metadata(kernel.name, first_metadata)
@@ -80,6 +87,7 @@ class ValueEmitter:
         # What changes in each of the loops around the current position, and whether LLVM has to move work out of one:
         # of a loop over steps whatever stays the same in it, of one over elements what is dear.
         self.changing: list[set[str]] = []
+        self.step_changes: list[set[str]] = []
         self.thorough = False
 
     # -- text ------------------------------------------------------------------------------------------
@@ -210,22 +218,40 @@ class ValueEmitter:
         elif self.is_early(e):
             level = max(self.level(a) for a in e.args)
         if level == here:
-            self.thorough |= bool(self.steps) and not self.rare and self.changing[-1].isdisjoint(e.reads)
+            self.thorough |= not self.rare and self.stays(e)
             self.scopes[level][e] = self.compute(e)
             return
         lines, self.lines = self.lines, self.heads[level + 1]
         self.scopes[level][e] = self.compute(e)
         self.lines = lines
 
+    def stays(self, e: Expr) -> bool:
+        """Whether `e` may be the same in each round of the innermost loop, or at every step, in a loop over steps.
+
+        What reads nothing is made of constants, which LLVM folds where they are, or of positions in inner loops.
+        """
+        if not self.step_changes or not e.reads:
+            return False
+        # A loop inside of a step reads the same at each of its positions, or lanes.
+        names = [name for name in e.reads if name[0] != "l"]
+        at_each_step = bool(names) and self.step_changes[-1].isdisjoint(names)
+        return at_each_step or self.changing[-1].isdisjoint(e.reads)
+
     def is_given(self, e: Expr) -> bool:
         """Whether the value of `e` is there when the kernel begins, and does not change."""
         if e.op == "index":
             return e is not self.lane and f"d{self.step_slots[e.value]}" not in self.written
+        if e.op == "load":
+            return f"b{e.value}" in self.scalars and e.args[0].op == "const"
         return e.op in ("const", "bound") or (e.op == "dim" and f"d{e.value}" not in self.written)
 
     def is_early(self, e: Expr) -> bool:
-        if e.dtype != "int64" or self.lanes_of(e) != 1:
+        if self.lanes_of(e) != 1:
             return False
+        if e.dtype != "int64":
+            # What is made of such numbers alone, by operations on floats, which cannot fail.
+            of_scalars = bool(e.reads) and e.reads <= self.scalars and e.op not in ("guard", "select")
+            return of_scalars and all(a.dtype[0] in "fb" for a in e.args)
         positive = e.op in ("udiv", "urem") and e.args[1].minimum is not None and e.args[1].minimum > 0
         return positive or e.op in _EARLY
 

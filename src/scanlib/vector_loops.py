@@ -12,10 +12,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from . import lowered
+from .lower.cost import is_math
 from .lowered import Expr, Int
 from .statements import Assign, For, Statement, Store, coefficient, expressions, parts, writes
 
-# Bytes of a vector, and of those that a short sum is spread over: each addition waits for the one before.
+# Bytes of a vector, and of those that a short sum is spread over: each addition waits for the one before.  Where terms
+# take longer to compute than that, as math functions do, the wider loop would be but more to compile.
 VECTOR, SPREAD = 64, 256
 FEW_OPERATIONS = 12
 # A vector of integers is divided element by element.
@@ -211,7 +213,8 @@ def _widths(loop: For, body: Sequence[Statement], lane: Expr, adds_up: bool) -> 
     varying = [e for e in parts(values) if not lane.reads.isdisjoint(e.reads)]
     size = max(np.dtype(e.dtype).itemsize for e in [*values, *(e for e in varying if e.op == "load")])
     width = VECTOR // size
-    widths = [SPREAD // size] if adds_up and len(varying) <= FEW_OPERATIONS else []
+    short = len(varying) <= FEW_OPERATIONS and not any(map(is_math, varying))
+    widths = [SPREAD // size] if adds_up and short else []
     widths += [width, 1]
     count = lowered.sub(loop.stop, loop.start)
     if isinstance(count, int):
