@@ -13,6 +13,18 @@ namespace {
 
 constexpr std::int64_t pack_rows = 16;  // rows of a panel written while they are in the cache
 
+constexpr int square = 4;
+
+// A square whose columns lie in memory one by one, as rows: few enough for compilers to keep it in registers.
+template <class T>
+void turn_square(const T* from, std::int64_t from_stride, T* to, std::int64_t to_stride) {
+  T rows[square][square];
+  for (int c = 0; c < square; ++c) {
+    for (int row = 0; row < square; ++row) rows[row][c] = from[c * from_stride + row];
+  }
+  for (int row = 0; row < square; ++row) std::copy_n(rows[row], square, to + row * to_stride);
+}
+
 // A panel whose columns are those of b from `col` on, and zeros beyond the last one.
 template <class T>
 void pack_panel(const View<T>& b, std::int64_t col, T* to) {
@@ -25,6 +37,14 @@ void pack_panel(const View<T>& b, std::int64_t col, T* to) {
       for (std::int64_t row = first; row < last; ++row) {
         std::copy_n(from + row * b.row_stride, cols, to + row * width);
         std::fill(to + row * width + cols, to + (row + 1) * width, T{});
+      }
+      continue;
+    }
+    if (b.row_stride == 1 && cols == width && (last - first) % square == 0) {
+      for (std::int64_t c = 0; c < width; c += square) {
+        for (std::int64_t row = first; row < last; row += square) {
+          turn_square(from + row + c * b.col_stride, b.col_stride, to + row * width + c, width);
+        }
       }
       continue;
     }
