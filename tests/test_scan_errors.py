@@ -57,6 +57,19 @@ MISTAKES: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: scan(lambda a, b: a, outputs_info=dict(initial=x, taps=[-2, -1]), n_steps=2),
         "'x' is .* needs a leading axis of 2 values",
     ),
+    "initial of a wrong kind": (
+        lambda: scan(lambda a, s: s, u, "zero"),
+        r"outputs_info\[0\].*'zero' is a str.*expected numbers",
+    ),
+    "sequence of a wrong kind": (lambda: scan(identity, "abc"), r"sequence 0.*'abc' is a str"),
+    "non-sequence of a wrong kind": (
+        lambda: scan(lambda a, s: s, u, non_sequences=[object()]),
+        r"non_sequences\[0\].*is a object.*expected numbers",
+    ),
+    "range of a variable": (
+        lambda: scan(lambda a: sum(a for _ in range(T.lscalar("n"))), u),
+        "n is symbolic and has no value yet, as a Python integer",
+    ),
     "n_steps float": (
         lambda: scan(identity, outputs_info=x, n_steps=2.5),
         "n_steps must be an integer, got 2.5",

@@ -304,5 +304,7 @@ def test_numpy_functions_of_variables() -> None:
     for mistake in (lambda: np.sum(x), lambda: np.add.reduce(x), lambda: np.array([x, x]), lambda: float(x)):
         with pytest.raises(UserTypeError, match="symbolic.* use the function of scanlib.tensor"):
             mistake()
+    with pytest.raises(UserTypeError, match=r"vector\(3\): the first argument is the name"):
+        T.vector(3)  # type: ignore[arg-type]
     with pytest.raises(UserTypeError, match="np.heaviside"):
         np.heaviside(x, x)

@@ -346,6 +346,9 @@ class Operators(_Arithmetic, _Reductions, _Shape):
     def __float__(self) -> float:
         raise _no_value(self, "a Python number")
 
+    def __index__(self) -> int:
+        raise _no_value(self, "a Python integer (range, a place in a list)")
+
     @property
     def tag(self) -> SimpleNamespace:
         """A place for a user's own notes on the variable."""

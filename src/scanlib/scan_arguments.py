@@ -96,13 +96,20 @@ def _refuse_keys(entry: Mapping[str, Any], allowed: tuple[str, ...], what: str) 
             raise UserValueError(f"{what}: unknown key {key!r}, expected {' or '.join(map(repr, allowed))}")
 
 
+def _variable(value: Any, what: str) -> Variable:
+    try:
+        return as_tensor_variable(value)
+    except (UserTypeError, UserValueError) as error:
+        raise type(error)(f"{what}: {error}") from error
+
+
 def _sequence(entry: Any, position: int, name: str) -> SequenceArgument:
     what = f"scan '{name}': sequence {position}"
     given = entry if isinstance(entry, Mapping) else {"input": entry}
     _refuse_keys(given, ("input", "taps"), what)
     if given.get("input") is None:
         raise UserTypeError(f"{what}: nothing to iterate over; give a variable or dict(input=…, taps=…)")
-    variable = as_tensor_variable(given["input"])
+    variable = _variable(given["input"], what)
     if variable.name:
         what += f" '{variable.name}'"
     if variable.ndim == 0:
@@ -137,7 +144,7 @@ def _output(entry: Any, position: int, name: str) -> OutputArgument:
     late = [t for t in taps if t >= 0]
     if late:
         raise UserValueError(f"{what}: tap {late[0]} of a state is not in the past; expected -1, -2, …")
-    result = OutputArgument(as_tensor_variable(value), taps, is_weak(value))
+    result = OutputArgument(_variable(value, what), taps, is_weak(value))
     if result.stacked:
         _check_cover(result, what)
     return result
@@ -245,7 +252,9 @@ def normalise(
         name=name,
         sequences=found,
         outputs=outputs or None,
-        non_sequences=tuple(as_tensor_variable(v) for v in as_list(non_sequences)),
+        non_sequences=tuple(
+            _variable(v, f"scan '{name}': non_sequences[{k}]") for k, v in enumerate(as_list(non_sequences))
+        ),
         steps=steps,
         backwards=bool(go_backwards) != reverse,
         strict=bool(strict),

@@ -56,6 +56,10 @@ def as_array(value: Any, what: str) -> np.ndarray:
         raise
     except (ValueError, TypeError, OverflowError) as error:
         raise UserValueError(f"{what}: {value!r:.80} is not an array: {error}") from error
+    if array.dtype.kind in "OSU":
+        raise UserTypeError(
+            f"{what}: {value!r:.60} is a {type(value).__name__}: dtype {array.dtype} is not supported, expected numbers"
+        )
     if array.dtype.name not in DTYPES:
         raise UserTypeError(
             f"{what}: dtype {array.dtype} is not supported; expected one of {', '.join(DTYPES)}: "

@@ -78,6 +78,8 @@ def tensor(
 
 
 def _make(kind: str, name: str | None, dtype: Any, shape: Any) -> Variable:
+    if not isinstance(name, str | None):
+        raise UserTypeError(f"{kind}({name!r:.60}): the first argument is the name, a string")
     if dtype is None and isinstance(name, str) and name in DTYPES:
         raise UserTypeError(f"{kind}({name!r}): the first argument is the name; write {kind}(dtype={name!r})")
     pattern = SHAPES[kind] if shape is None else tuple(_static(d) for d in shape)
