@@ -11,6 +11,7 @@
 
 #include "scanlib/executor.hpp"
 #include "scanlib/ring.hpp"
+#include "scanlib/threads.hpp"
 
 namespace plans {
 
@@ -141,5 +142,29 @@ inline std::vector<double> expected(double start, const std::vector<double>& in)
   for (const double value : in) trace.push_back(start = 2 * start + value);
   return trace;
 }
+
+// Inputs for u.
+inline std::vector<double> ramp(std::int64_t size) {
+  std::vector<double> values;
+  for (std::int64_t i = 0; i < size; ++i) values.push_back(0.5 * static_cast<double>(i % 7) - 1);
+  return values;
+}
+
+// Whether no executable is made of the plan.
+inline bool is_refused(Plan plan, std::vector<KernelFunction> kernels) {
+  try {
+    const Executable executable(std::move(plan), std::move(kernels));
+  } catch (const InternalError&) {
+    return true;
+  }
+  return false;
+}
+
+// Restores the number of threads.
+struct Threads {
+  explicit Threads(int count) : before(get_threads()) { set_threads(count); }
+  ~Threads() { set_threads(before); }
+  int before;
+};
 
 }  // namespace plans

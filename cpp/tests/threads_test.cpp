@@ -16,15 +16,9 @@
 #include "scanlib/memory.hpp"
 
 using namespace scanlib;
+using plans::Threads;
 
 namespace {
-
-// Restores the number of threads.
-struct Threads {
-  explicit Threads(int count) : before(get_threads()) { set_threads(count); }
-  ~Threads() { set_threads(before); }
-  int before;
-};
 
 // Sums 0 .. count - 1 in parts.
 std::int64_t parallel_sum(std::int64_t count, std::int64_t grain) {
