@@ -23,6 +23,7 @@ pytest.importorskip("scanlib._core")
 
 X, W, X3 = T.dmatrix("X"), T.dmatrix("W"), T.dtensor3("X3")
 v, w, s0, k = T.dvector("v"), T.dvector("w"), T.dscalar("s0"), T.lscalar("k")
+at = T.lvector("at")
 scan, exp, tanh = scanlib.scan, T.exp, T.tanh
 
 
@@ -45,6 +46,7 @@ WITH_MATRIX = [
     (array(150, 3), array(3), array(3, 3)),
 ]
 LENGTHS = [(array(5, 20), array(20), n) for n in (20, 1, 7, 0)]
+LOOKED_UP = [(array(30, n), array(n, n), array(n), np.arange(50) ** 2 % 19) for n in (20, 33, 3)]
 
 # name: (inputs, outputs, values to differentiate with respect to, arguments of calls)
 Path = tuple[Sequence[Any], Callable[[], list[Any]], Sequence[Any], Sequence[tuple[Any, ...]]]
@@ -136,6 +138,24 @@ PATHS: dict[str, Path] = {
     "recurrent rows": (
         [X3, X, W], lambda: [one(rows, X3, X)[-1]], [X3, X, W],
         [(array(7, 4, 33), array(4, 33), array(33, 33)), (array(3, 17, 20), array(17, 20), array(20, 20))],
+    ),
+    "rows looked up": (
+        [X, W, v, at], lambda: [one(lambda i, h: tanh(T.dot(X[i], W) + h), at, v)], [X, W, v], LOOKED_UP,
+    ),
+    "columns looked up": (
+        [X, W, v, at], lambda: [one(lambda i, h: tanh(T.dot(W, X.T[:, i]) + h), at, v)], [X, W, v], LOOKED_UP,
+    ),
+    "columns of a state looked up": (
+        [X, W, v, at],
+        lambda: states(v, W, None, sequence=at, step=lambda i, h, c: (
+            tanh(T.dot(c, h) + X[i]), tanh(c * 0.9), tanh(T.dot(c[:, i % c.shape[0]], c + h)))),
+        [X, W, v], LOOKED_UP,
+    ),
+    "columns of a state looked up, last": (
+        [W, v, at],
+        lambda: [states(v, W, None, sequence=at, step=lambda i, h, c: (
+            tanh(T.dot(c, h)), tanh(c * 0.9), tanh(T.dot(c[:, i % c.shape[0]], c + h))))[2].sum(axis=0)],
+        [], [values[1:] for values in LOOKED_UP],
     ),
     "recurrent vector": ([X, v, W], lambda: [one(rows, X, v)], [X, v, W], WITH_MATRIX),
     "until, states": (

@@ -36,6 +36,7 @@ class BlockRegion(Region):
         self.room = room
         self.row = lowered.expr("index_sub", (lowered.index(step), lowered.bound("start")), "int64", None, 0)
         self.row_bytes: list[Int] = []
+        self.copies: dict[View, View] = {}  # of operands that do not lie at equal distances
         self.rows: list[int] = []  # the buffers with a row per step
         self.step_cost: Int = (
             0  # of a step, in operations of loops that threads may share; known when it is complete
@@ -63,6 +64,7 @@ class BlockRegion(Region):
         t, start = lowered.index(self.step or ""), lowered.bound("start")
         if any(isinstance(d, Expr) and self.step in d.reads for d in (*view.shape, *view.strides)):
             raise NotBatched("an operand changes shape from step to step")
+        view = self._evenly(view)
         first = lowered.Substitution({t: start})(view.offset)
         second = lowered.Substitution({t: lowered.add(start, 1)})(view.offset)
         count = lowered.sub(lowered.bound("stop"), start)
@@ -71,6 +73,21 @@ class BlockRegion(Region):
         return Operand(
             view.buffer, self.slot(first), tuple(map(self.slot, dims)), tuple(map(self.slot, strides))
         )
+
+    def _evenly(self, view: View) -> View:
+        """`view`, or a copy of it if it moves on by unequal distances: where an index read at each step places it."""
+        if coefficient(view.offset, lowered.index(self.step or "")) is not None:
+            return view
+        if view not in self.copies:
+            level = max(self.data_level([view.offset]), self.buffer_levels.get(f"b{view.buffer}", 0))
+            copied = self.temporary("rows of an operand", view.dtype, view.shape, level)
+            self.copies[view] = copied
+
+            def body(index: tuple[Int, ...]) -> list[Statement]:
+                return [Store(copied.buffer, copied.position(index), view.at(index))]
+
+            self.kernels.setdefault(level, []).extend(self.loop(view.shape, body))
+        return self.copies[view]
 
     def refuse_control_flow(self, node: Apply) -> None:
         raise NotBatched(f"{node.op.name} runs step by step")
