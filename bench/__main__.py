@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from . import report, summary, systems
-from .fresh import Fresh
+from .fresh import Fresh, compared_rounds, first_calls
 from .measure import Result, measure
 from .suite import chosen
 from .workload import Contender, Workload
 
 # Libraries of loops: they compile ahead of time, or never.
 NOT_COMPILED = ("C++", "numpy", "scipy")
-# First calls that are compared are repeated.
-COMPARED, REPEATS = ("scanlib", "jax"), 3
+# First calls that are compared take turns.
+COMPARED = ("scanlib", "jax")
 
 
 def options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -42,18 +42,20 @@ def run(
     workload: Workload, contenders: Sequence[Contender], fresh: dict[str, Fresh], given: argparse.Namespace
 ) -> Result:
     """Measures everything; first calls and memory of the first contender of scanlib, and the best of others."""
-    result = measure(workload, given.repeats, contenders)
+    result, compared = measure(workload, given.repeats, contenders), []
     for system in {t.contender.system: None for t in result.timings.values()}:
         timings = result.of_system(system)
         name = timings[0].contender.name if system in ("scanlib", "C++") else result.best(timings)
         contender = workload.contender(str(name))
         if not (given.no_memory and given.no_compile) and system not in fresh:
             fresh[system] = Fresh(system)
-        if not given.no_compile and system not in NOT_COMPILED:
-            repeats = REPEATS if system in COMPARED else 1
-            result.first_call[contender.name] = fresh[system].first_calls(workload, contender, repeats)
+        if not given.no_compile and system in COMPARED:
+            compared.append((fresh[system], contender))
+        elif not given.no_compile and system not in NOT_COMPILED:
+            result.first_call |= first_calls(workload, [(fresh[system], contender)], range(1))
         if not given.no_memory and contender.part == 1:
             result.memory[contender.name] = fresh[system].memory(workload, contender)
+    result.first_call |= first_calls(workload, compared, compared_rounds())
     return result
 
 

@@ -91,13 +91,20 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     for request in sys.stdin:
-        process = os.fork()
-        if process == 0:
-            print(json.dumps(answer(request)), file=answers, flush=True)
-            os._exit(0)
-        _, status = os.waitpid(process, 0)
-        if status:
-            print(json.dumps(f"the process ended with status {status}"), file=answers, flush=True)
+        print(in_copy(request), file=answers, flush=True)
+
+
+def in_copy(request: str) -> str:
+    """The answer to a request, when the process that found it has ended: giving memory back takes a core, too."""
+    reading, writing = os.pipe()
+    process = os.fork()
+    if process == 0:
+        os.write(writing, json.dumps(answer(request)).encode())
+        os._exit(0)
+    os.close(writing)
+    _, status = os.waitpid(process, 0)
+    with os.fdopen(reading) as found:
+        return json.dumps(f"the process ended with status {status}") if status else found.read()
 
 
 if __name__ == "__main__":

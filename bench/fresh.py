@@ -7,10 +7,11 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from time import perf_counter
 
-import numpy as np
-
+from .measure import FirstCalls, rest, turned
 from .workload import Contender, Workload
 
 # Where a system keeps compiled code, so that an empty directory is a cold start.
@@ -22,6 +23,10 @@ CACHES = {
     "PYTENSOR_FLAGS": "base_compiledir={}",
     "TORCHINDUCTOR_CACHE_DIR": "{}",
 }
+# First calls that are compared are repeated in turns: for so many seconds a workload, and so many times.
+COMPARED_SECONDS, FEWEST, MOST = 2.5, 4, 9
+# What the disk cache gives is not compared: it is measured in some of the rounds.
+WARM_EVERY = 3
 
 
 class Fresh:
@@ -46,15 +51,11 @@ class Fresh:
             raise RuntimeError(f"{what} of {contender.name} on {workload.name}: {answer}")
         return answer
 
-    def first_calls(self, workload: Workload, contender: Contender, repeats: int) -> dict[str, float]:
-        """Milliseconds of building and of the first call: with an empty disk cache, and with what that left."""
-        times: dict[str, list[float]] = {}
-        for _ in range(repeats):
+    def first_call(self, workload: Workload, contender: Contender, state: str) -> dict[str, float]:
+        """Milliseconds of building and of the first call: with an empty disk cache, or with what that left."""
+        if state == "cold":
             self.forget()
-            for state in ("cold", "warm"):
-                for part, value in self.ask("first", workload, contender).items():
-                    times.setdefault(f"{state} {part}", []).append(value)
-        return {key: float(np.median(values)) for key, values in times.items()}
+        return {f"{state} {part}": value for part, value in self.ask("first", workload, contender).items()}
 
     def memory(self, workload: Workload, contender: Contender) -> dict[str, float]:
         """Bytes of the inputs, and by how much a call raised the resident memory at its peak."""
@@ -68,3 +69,24 @@ class Fresh:
     def close(self) -> None:
         self.process.communicate()
         self.directory.cleanup()
+
+
+def compared_rounds() -> Iterator[int]:
+    end = perf_counter() + COMPARED_SECONDS
+    for number in range(MOST):
+        if number < FEWEST or perf_counter() < end:
+            yield number
+
+
+def first_calls(
+    workload: Workload, turns: Sequence[tuple[Fresh, Contender]], rounds: Iterable[int]
+) -> dict[str, FirstCalls]:
+    """First calls of the contenders, which take turns in each round."""
+    found: dict[str, FirstCalls] = {contender.name: {} for _, contender in turns}
+    for number in rounds if turns else ():
+        rest()
+        for processes, contender in turned(turns, number):
+            for state in ("cold", "warm") if number % WARM_EVERY == 0 else ("cold",):
+                for part, value in processes.first_call(workload, contender, state).items():
+                    found[contender.name].setdefault(part, []).append(value)
+    return found

@@ -5,17 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter, process_time, sleep
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from .agreement import agree, slopes_hold
 from .workload import Contender, Workload, arrays
 
+T = TypeVar("T")
+
 # One sample takes about this long, and a contender whose call is longer than this is sampled less often.
 SAMPLE_SECONDS, SLOW_SECONDS = 0.02, 0.2
 # Threads of the contender before may still spin, on the cores of the next; so long they may take to go to sleep.
 REST_SECONDS, LOOK_SECONDS = 0.2, 0.004
+
+# Milliseconds of a first call, one per process, of each part of it: building, calling, by what the disk cache holds.
+FirstCalls = dict[str, list[float]]
+
+
+def spread(samples: Sequence[float]) -> float:
+    """Half the distance between the quartiles, relative to the median."""
+    low, middle, high = np.percentile(samples, [25, 50, 75])
+    return float((high - low) / 2 / middle)
 
 
 @dataclass
@@ -35,9 +46,7 @@ class Timing:
 
     @property
     def spread(self) -> float:
-        """Half the distance between the quartiles, relative to the median."""
-        low, high = np.percentile(self.samples, [25, 75])
-        return float(high - low) / 2 / self.median
+        return spread(self.samples)
 
 
 @dataclass
@@ -48,26 +57,26 @@ class Result:
     timings: dict[str, Timing]
     wrong: list[str]
     failed: dict[str, str]
-    first_call: dict[str, dict[str, float]] = field(default_factory=dict)
+    first_call: dict[str, FirstCalls] = field(default_factory=dict)
     memory: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def of_system(self, *systems: str) -> list[Timing]:
         return [t for t in self.timings.values() if t.contender.system in systems]
 
-    def ratio(self, over: str) -> float:
-        """The median over the rounds of scanlib's time divided by the other's, both of the same round."""
+    def ratios(self, over: str) -> list[float]:
+        """scanlib's time divided by the other's, both of the same round; for each round."""
         own, other = self.of_system("scanlib")[0], self.timings[over]
         theirs = dict(zip(other.rounds, other.samples, strict=True))
         pairs = [s / theirs[r] for r, s in zip(own.rounds, own.samples, strict=True) if r in theirs]
-        return float(np.median(pairs)) if pairs else own.median / other.median
+        return pairs or [own.median / other.median]
 
-    def compile_ratio(self, over: str) -> float:
-        """Cold first calls: scanlib's time of building and calling, divided by the other's."""
+    def compile_ratios(self, over: str) -> list[float]:
+        """Cold first calls: scanlib's time of building and calling, divided by the other's; for each round."""
         own, other = (
-            sum(self.first_call[n][f"cold {part}"] for part in ("build", "call"))
-            for n in (self.of_system("scanlib")[0].contender.name, over)
+            zip(*(self.first_call[name][f"cold {part}"] for part in ("build", "call")), strict=True)
+            for name in (self.of_system("scanlib")[0].contender.name, over)
         )
-        return own / other
+        return [sum(ours) / sum(theirs) for ours, theirs in zip(own, other, strict=True)]
 
     def best(self, timings: Sequence[Timing]) -> str | None:
         return min(timings, key=lambda t: t.median).contender.name if timings else None
@@ -122,10 +131,10 @@ def _sample(timings: Sequence[Timing], repeats: int) -> None:
         timing.count = max(1, round(SAMPLE_SECONDS / max(taken, 1e-9)))
         once[timing.contender.name] = taken
     for number in range(repeats):
-        for timing in _turned(timings, number):
+        for timing in turned(timings, number):
             every = 1 + int(once[timing.contender.name] / SLOW_SECONDS)
             if number % every == 0:
-                _rest()
+                rest()
                 # Cores that have slept, and threads that have moved, are slow at first.
                 if once[timing.contender.name] < SLOW_SECONDS / 4:
                     _timed(timing.call, timing.count)
@@ -133,7 +142,7 @@ def _sample(timings: Sequence[Timing], repeats: int) -> None:
                 timing.rounds.append(number)
 
 
-def _rest() -> None:
+def rest() -> None:
     """Waits until no thread of this process is at work."""
     end = perf_counter() + REST_SECONDS
     while perf_counter() < end:
@@ -143,10 +152,11 @@ def _rest() -> None:
             return
 
 
-def _turned(timings: Sequence[Timing], number: int) -> Iterator[Timing]:
-    start = number % len(timings)
-    yield from timings[start:]
-    yield from timings[:start]
+def turned(items: Sequence[T], number: int) -> Iterator[T]:
+    """All of them, in an order that turns with the number of the round."""
+    start = number % len(items)
+    yield from items[start:]
+    yield from items[:start]
 
 
 def _timed(call: Callable[[], Any], count: int) -> float:

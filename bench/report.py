@@ -6,10 +6,11 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from . import systems
-from .measure import Result
+from .measure import Result, spread
 
 # The largest cold first call, relative to jax's.
 COMPILE_TARGET = 0.5
@@ -23,6 +24,12 @@ class Ratio:
     to: str
     value: float
     target: float | None = None
+    spread: float = 0.0
+
+    @classmethod
+    def of(cls, label: str, to: str, rounds: Sequence[float], target: float | None = None) -> Ratio:
+        """The median over rounds of both."""
+        return cls(label, to, median(rounds), target, spread(rounds))
 
     @property
     def met(self) -> bool:
@@ -34,7 +41,8 @@ class Ratio:
             "" if self.target is None else f"   target {self.target:.3g}  {'met' if self.met else 'NOT MET'}"
         )
         value = f"{self.value:.2f}" if self.value >= 0.1 else f"{self.value:.5f}"
-        return f"scanlib ÷ {self.label} ({self.to}): {value}{outcome}"
+        spread = f"  ±{self.spread:.1%}" if self.spread else ""
+        return f"scanlib ÷ {self.label} ({self.to}): {value}{spread}{outcome}"
 
 
 def ratios(result: Result) -> list[Ratio]:
@@ -44,20 +52,20 @@ def ratios(result: Result) -> list[Ratio]:
     best = result.best(result.peers)
     if best is not None:
         target = None if targets.of else targets.peer
-        found.append(Ratio("best peer", best, result.ratio(best), target))
+        found.append(Ratio.of("best peer", best, result.ratios(best), target))
     named = result.best(result.of_system(*targets.of))
     if named is not None:
         label = f"best of {', '.join(targets.of)}"
-        found.append(Ratio(label, named, result.ratio(named), targets.peer))
+        found.append(Ratio.of(label, named, result.ratios(named), targets.peer))
     if targets.memory is not None and named in result.memory:
         own, other = result.memory[result.of_system("scanlib")[0].contender.name], result.memory[named]
         for label, key in (("bytes the core counts", "counted"), ("rise of the resident memory", "peak")):
             found.append(Ratio(label, named, own[key] / other[key], targets.memory))
     if result.limit is not None:
-        found.append(Ratio("limit", result.limit, result.ratio(result.limit), targets.limit))
+        found.append(Ratio.of("limit", result.limit, result.ratios(result.limit), targets.limit))
     jax = result.best(result.of_system("jax"))
     if jax in result.first_call:
-        found.append(Ratio("jax, first call, cold", jax, result.compile_ratio(jax), COMPILE_TARGET))
+        found.append(Ratio.of("jax, first call, cold", jax, result.compile_ratios(jax), COMPILE_TARGET))
     return found
 
 
@@ -79,7 +87,9 @@ def _compile(result: Result, name: str) -> str:
     made = result.first_call.get(name)
     if made is None:
         return ""
-    cold, warm = (f"{made[f'{s} build']:.0f}+{made[f'{s} call']:.0f}" for s in ("cold", "warm"))
+    cold, warm = (
+        f"{median(made[f'{s} build']):.0f}+{median(made[f'{s} call']):.0f}" for s in ("cold", "warm")
+    )
     return f"  first call cold {cold} ms, warm {warm} ms"
 
 
@@ -106,7 +116,10 @@ def as_dict(results: Iterable[Result]) -> dict[str, Any]:
                     n: {"median": t.median, "spread": t.spread, "system": t.contender.system}
                     for n, t in r.timings.items()
                 },
-                "first_call_ms": r.first_call,
+                "first_call_ms": {
+                    n: {part: median(values) for part, values in made.items()}
+                    for n, made in r.first_call.items()
+                },
                 "memory_bytes": r.memory,
                 "ratios": [asdict(ratio) for ratio in ratios(r)],
             }
