@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -430,3 +431,16 @@ def test_many_steps(mode: str) -> None:
         s = 3.7 * s * (1.0 - s)
         np.testing.assert_allclose(made[t], s, rtol=1e-4)
     assert made.shape == (steps,) and np.all((made > 0) & (made < 1))
+
+
+def test_of_two_products_the_one_that_waits_for_the_state_is_fused_with_their_difference() -> None:
+    u = np.random.default_rng(5).uniform(0, 1, 200)
+    x = T.dvector("x")
+    states, _ = scanlib.scan(lambda x, s: 0.9 * x - s * s, sequences=x, outputs_info=0.1)
+    found = scanlib.function([x], states)(u)
+    before = np.concatenate([[0.1], found[:-1]])
+    late = [float(Fraction(0.9 * a) - Fraction(s) ** 2) for a, s in zip(u, before, strict=True)]
+    rounded = [0.9 * a - s * s for a, s in zip(u, before, strict=True)]
+    # A machine without fused multiply-add rounds both products.
+    assert found.tolist() in (late, rounded)
+    assert late != rounded

@@ -239,6 +239,8 @@ class KernelEmitter(ValueEmitter):
             self.steps.append(i)
             self.step_exits.append(f"{label}.end")
             self.step_changes.append(self.changing[-1])
+            self.step_states.append({name for name in self.changing[-1] if name[0] in "rb"})
+            self.delays.append({})
         with self.scope(head, {variable: f"%{i}"}):
             self.statements(body)
         self.changing.pop()
@@ -246,6 +248,8 @@ class KernelEmitter(ValueEmitter):
             self.steps.pop()
             self.step_exits.pop()
             self.step_changes.pop()
+            self.step_states.pop()
+            self.delays.pop()
         self.line(f"%{i}.next = add nuw nsw i64 %{i}, {step}")
         self.line(f"br label %{label}{self.metadata.loop(vectorise)}")
         self.lines[position] = f"  %{i} = phi i64 [ {start}, %{before} ], [ %{i}.next, %{self.block} ]"

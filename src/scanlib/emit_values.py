@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from typing import TypeAlias
 
 from . import lowered
@@ -12,7 +14,7 @@ from .errors import InternalError
 from .llvm_metadata import Metadata
 from .llvm_types import literal, llvm_type, memory_type, placeholders, short, template
 from .lowered import Expr, Int, as_expr
-from .statements import Kernel, coefficient, may_trap, writes
+from .statements import Kernel, below, coefficient, expressions, may_trap, writes
 from .vector_math import shared_symbol, worth_sharing
 
 MATH = re.compile(r"@scanlib\.(\w+)\.(\w+)\(")
@@ -88,6 +90,9 @@ class ValueEmitter:
         # of a loop over steps whatever stays the same in it, of one over elements what is dear.
         self.changing: list[set[str]] = []
         self.step_changes: list[set[str]] = []
+        # Of each loop over steps: what states are kept in, and `delay` of what depends on them.
+        self.step_states: list[set[str]] = []
+        self.delays: list[dict[Expr, int]] = []
         self.thorough = False
 
     # -- text ------------------------------------------------------------------------------------------
@@ -220,6 +225,8 @@ class ValueEmitter:
         if level == here:
             self.thorough |= not self.rare and self.stays(e)
             self.scopes[level][e] = self.compute(e)
+            if self.delays and not self.step_states[-1].isdisjoint(e.reads):
+                self.delays[-1][e] = 1 + max((self.delay(a) for a in e.args), default=0)
             return
         lines, self.lines = self.lines, self.heads[level + 1]
         self.scopes[level][e] = self.compute(e)
@@ -302,6 +309,8 @@ class ValueEmitter:
         if e.op == "select" and lanes == 1:
             return self.select(e)
         values = [self.operand(a, lanes) for a in e.args]
+        if self.adds_late_product(e):
+            return self.fused(e, values[0], lanes)
         if e.op in ("where", "select"):
             t = llvm_type(e.dtype, lanes)
             return self.value(
@@ -311,6 +320,37 @@ class ValueEmitter:
         if _DEAR.match(text) and not self.rare and not self.is_early(e):
             self.thorough |= bool(self.changing) and self.changing[-1].isdisjoint(e.reads)
         return self.value(MATH.sub(_outside, text) if self.rare else text)
+
+    def adds_late_product(self, e: Expr) -> bool:
+        """Whether `e` is x·y ± z·w in a loop over steps, where z·w is there later than x·y, and neither used elsewhere.
+
+        Left to itself LLVM fuses the sum with x·y, and the next step waits for a product and a sum.
+        """
+        if e.op not in ("add", "sub") or e.dtype[0] != "f" or not self.delays:
+            return False
+        early, late = e.args
+        if not early.op == late.op == "mul" or self.delay(early) >= self.delay(late):
+            return False
+        return self.uses[early] == self.uses[late] == 1
+
+    @cached_property
+    def uses(self) -> Counter[Expr]:
+        """In how many places of the kernel each expression is used."""
+        roots = [as_expr(e) for e in expressions(self.kernel.body)]
+        return Counter([*roots, *(a for e in below(roots) for a in e.args)])
+
+    def fused(self, e: Expr, early: str, lanes: int) -> str:
+        z, w = (self.operand(a, lanes) for a in e.args[1].args)
+        names = placeholders(e.dtype, lanes)
+        if e.op == "sub":
+            z = self.value(f"fneg {names['t']} {z}")
+        return self.value(
+            "call {t} @llvm.fmuladd.{m}({t} {0}, {t} {1}, {t} {2})".format(z, w, early, **names)
+        )
+
+    def delay(self, e: Expr) -> int:
+        """How many operations after the states of the innermost loop over steps `e` is there; 0 if without them."""
+        return self.delays[-1].get(e, 0)
 
     def index(self, e: Expr) -> str:
         if e is self.lane and self.width > 1:
