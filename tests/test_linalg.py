@@ -287,6 +287,42 @@ def test_matrices_that_have_no_factor_are_named(mode: str) -> None:
         f(np.stack([np.eye(2), -np.eye(2)]))
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize(
+    "function",
+    [
+        T.eigh,
+        lambda x: T.eigh(x, "U"),
+        T.svd,
+        T.linalg.pinv,
+        T.cholesky,
+        lambda x: T.cholesky(x, lower=False),
+    ],
+)
+def test_elements_that_are_not_finite(function, bad: float, mode: str) -> None:
+    a = np.eye(3)
+    a[2, 0] = a[0, 2] = bad
+    with pytest.raises(UserValueError, match="finite|positive definite"):
+        run(mode, function, a)
+
+
+@pytest.mark.parametrize("lower", [False, True])
+def test_the_other_triangle_is_not_read(lower: bool, mode: str) -> None:
+    a = np.eye(3)
+    a[(0, 2) if lower else (2, 0)] = np.nan
+    np.testing.assert_array_equal(run(mode, lambda x: T.cholesky(x, lower), a), np.eye(3))
+    w, v = run(mode, lambda x: T.eigh(x, "L" if lower else "U"), a)
+    np.testing.assert_array_equal(w, np.ones(3))
+    np.testing.assert_allclose(abs(v @ v.T), np.eye(3), atol=1e-15)
+
+
+def test_names_that_need_complex_numbers_say_so() -> None:
+    for name, instead in (("eig", "eigh"), ("eigvals", "eigvalsh"), ("sqrtm", "eigh")):
+        with pytest.raises(AttributeError, match=f"no complex numbers.*{instead}"):
+            getattr(T.linalg, name)
+    assert not hasattr(T.linalg, "nothing")
+
+
 def test_bad_shapes_are_user_errors(mode: str) -> None:
     with pytest.raises(UserTypeError, match=r"'v'"):
         T.det(T.vector("v"))

@@ -29,6 +29,12 @@ Gradients = Sequence["Variable | None"]
 # Pieces of rules.
 
 
+def require_finite(a: np.ndarray) -> None:
+    """What LAPACK gives for other matrices differs from one to the other: errors, NaN, or any numbers."""
+    if not np.isfinite(a).all():
+        raise np.linalg.LinAlgError("no convergence, expected finite elements")
+
+
 def _square(ctx: Inference, name: str, i: int = 0) -> Shape:
     """The shape of input i, which must be square matrices."""
     v = ctx.inputs[i]
@@ -212,9 +218,11 @@ def _solve_lower(factor: Variable, b: Variable, transpose: bool = False) -> Vari
 
 
 def _cholesky_reference(params: Params, a: np.ndarray) -> Any:
-    if params["lower"]:
-        return np.linalg.cholesky(a)
-    return np.swapaxes(np.linalg.cholesky(np.swapaxes(a, -1, -2)), -1, -2)
+    factor = np.linalg.cholesky(a if params["lower"] else np.swapaxes(a, -1, -2))
+    # What LAPACK does with pivots that are no numbers differs from one to the other.
+    if np.isnan(np.diagonal(factor, axis1=-2, axis2=-1)).any():
+        raise np.linalg.LinAlgError("Matrix is not positive definite")
+    return factor if params["lower"] else np.swapaxes(factor, -1, -2)
 
 
 def _cholesky_gradient(node: Apply, cotangents: Cotangents) -> Gradients:
@@ -356,10 +364,15 @@ def _eigh_forward(node: Apply, tangents: Cotangents) -> Gradients:
     return [diagonal, contract(v, inverse_gaps(w, v) * inner)]
 
 
+def _eigh_reference(params: Params, a: np.ndarray) -> Any:
+    require_finite(np.tril(a) if params["lower"] else np.triu(a))
+    return tuple(np.linalg.eigh(a, "L" if params["lower"] else "U"))
+
+
 eigh = Op(
     "eigh",
     _eigh_infer,
-    lambda params, a: tuple(np.linalg.eigh(a, "L" if params["lower"] else "U")),
+    _eigh_reference,
     Library("eigh", lambda params: (int(params["lower"]),)),
     _eigh_gradient,
     _eigh_forward,

@@ -18,7 +18,7 @@ from ..graph import Apply, Variable
 from ..lowered import Int
 from . import reduction
 from .base import Cotangents, Inference, Library, Lowering, Op, Params, require_float
-from .linalg import Gradients, diagonal_part, inverse_gaps, where
+from .linalg import Gradients, diagonal_part, inverse_gaps, require_finite, where
 from .product import contract, source_name, swap
 from .shape import dim, dimshuffle
 
@@ -34,6 +34,7 @@ def _svd_infer(ctx: Inference) -> Sequence[tuple[str, Shape]]:
 
 
 def _svd_reference(params: Params, a: np.ndarray) -> Any:
+    require_finite(a)
     return tuple(np.linalg.svd(a, full_matrices=params["full"]))
 
 
@@ -43,7 +44,8 @@ def _require_thin(node: Apply) -> None:
     m, n = a.type.shape[-2:]
     if node.params["full"] and (m is None or m != n):
         raise GradientNotDefinedError(
-            f"svd of '{source_name(a)}' ({a.type}): the derivatives of u and vt are defined for full_matrices=False"
+            f"svd of '{source_name(a)}' ({a.type}): the derivatives of u and vt are defined for full_matrices=False, "
+            "and those of s alone with compute_uv=False"
         )
 
 
@@ -123,6 +125,11 @@ def _pinv_infer(ctx: Inference) -> Sequence[tuple[str, Shape]]:
     return [(ctx.dtype(0), (*batch, n, m))]
 
 
+def _pinv_reference(params: Params, a: np.ndarray, rcond: np.ndarray) -> Any:
+    require_finite(a)
+    return np.linalg.pinv(a, rcond)
+
+
 def _pinv_operands(ctx: Lowering) -> Sequence[tuple[int, tuple[Int, ...] | None]]:
     return [(0, None), (1, ctx.shape(0)[:-2])]
 
@@ -153,7 +160,7 @@ def _pinv_forward(node: Apply, tangents: Cotangents) -> Gradients:
 pinv = Op(
     "pinv",
     _pinv_infer,
-    lambda params, a, rcond: np.linalg.pinv(a, rcond),
+    _pinv_reference,
     Library("pinv", operands=_pinv_operands),
     _pinv_gradient,
     _pinv_forward,

@@ -14,11 +14,13 @@ from ..ops import linalg as rows
 from ..ops import sort as sort_rows
 from ..ops.base import Op, result_dtype
 from ..ops.shape import dimshuffle
-from . import matrix_functions
-from .creation import diag, trace
+from . import matrix_equations, matrix_functions
+from .creation import diag, diagonal, trace, tril, triu
+from .matrix_equations import *  # noqa: F403
+from .matrix_equations import multi_dot
 from .matrix_functions import *  # noqa: F403
 from .matrix_functions import as_matrix
-from .products import _padded, dot
+from .products import _padded, kron, matmul, outer, tensordot
 from .reductions import _flat, norm, normalize_axis
 from .types import as_tensor_variable
 
@@ -125,6 +127,11 @@ def qr(a: Any, mode: str = "reduced") -> Any:
     return r if mode == "r" else (q, r)
 
 
+def cho_factor(a: Any, lower: bool = False) -> tuple[Variable, bool]:
+    """(cholesky(a, lower), lower), for cho_solve."""
+    return cholesky(a, lower), bool(lower)
+
+
 def cho_solve(c_and_lower: tuple[Any, bool], b: Any) -> Variable:
     """x with a x = b, given (cholesky(a, lower), lower)."""
     factor, lower = c_and_lower
@@ -134,10 +141,7 @@ def cho_solve(c_and_lower: tuple[Any, bool], b: Any) -> Variable:
 
 def matrix_dot(*matrices: Any) -> Variable:
     """The product of several matrices, from the left."""
-    result = as_tensor_variable(matrices[0])
-    for m in matrices[1:]:
-        result = dot(result, m)
-    return result
+    return multi_dot(matrices)
 
 
 # Theano's names.
@@ -171,9 +175,24 @@ def argsort(x: Any, axis: int | None = -1) -> Variable:
     return _along_last(sort_rows.argsort, x, axis)
 
 
+# What NumPy or SciPy have and scanlib cannot, and what to use instead.
+_COMPLEX = "its results may be complex, and scanlib has no complex numbers"
+_ABSENT = {
+    **dict.fromkeys(("eig", "eigvals"), f"{_COMPLEX}; for symmetric matrices there are eigh and eigvalsh"),
+    **dict.fromkeys(("logm", "sqrtm", "schur"), f"{_COMPLEX}; for symmetric matrices compose it of eigh"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    raise AttributeError(
+        f"module {__name__!r} has no {name!r}" + (f": {_ABSENT[name]}" if name in _ABSENT else "")
+    )
+
+
 __all__ = [
-    "alloc_diag", "argsort", "cho_solve", "cholesky", "det", "diag", "eigh", "eigvalsh", "extract_diag", "inv",
-    "matrix_dot",    "matrix_inverse", "norm", "qr", "slogdet", "solve", "solve_lower_triangular", "solve_triangular",
-    "solve_upper_triangular", "sort", "trace",
+    "alloc_diag", "argsort", "cho_factor", "cho_solve", "cholesky", "det", "diag", "diagonal", "eigh", "eigvalsh",
+    "extract_diag", "inv", "kron", "matmul", "matrix_dot", "matrix_inverse", "norm", "outer", "qr", "slogdet", "solve",
+    "solve_lower_triangular", "solve_triangular", "solve_upper_triangular", "sort", "tensordot", "trace", "tril",
+    "triu",
 ]  # fmt: skip
-__all__ += matrix_functions.__all__
+__all__ += matrix_equations.__all__ + matrix_functions.__all__
