@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .errors import InternalError, MissingInputError
+from .errors import InternalError, MissingInputError, UserTypeError
 from .operators import Operators
 
 if TYPE_CHECKING:
@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 DTYPES = (
     "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64",
 )  # fmt: skip
+
+
+def check_name(name: Any) -> None:
+    if not isinstance(name, str | None):
+        raise UserTypeError(f"the name of a variable is a string, got {name!r:.60}")
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,7 @@ class TensorType:
 
     def __call__(self, name: str | None = None) -> Variable:
         """A fresh input of this type."""
+        check_name(name)
         return Variable(self, name=name)
 
     def accepts(self, other: TensorType) -> bool:

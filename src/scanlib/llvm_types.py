@@ -26,6 +26,7 @@ _INDEX = {
     "index_add": "add nsw {t} {0}, {1}",
     "index_sub": "sub nsw {t} {0}, {1}",
     "index_mul": "mul nsw {t} {0}, {1}",
+    "size_mul": "call {t} @llvm.smul.fix.sat.{m}({t} {0}, {t} {1}, i32 0)",
     "udiv": "udiv {t} {0}, {1}",
     "urem": "urem {t} {0}, {1}",
     "maximum": "call {t} @llvm.smax.{m}({t} {0}, {t} {1})",

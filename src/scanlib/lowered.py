@@ -278,6 +278,30 @@ def mul(a: Int, b: Int) -> Int:
     return expr("index_mul", (x, y), "int64", None, x.minimum * y.minimum if both else None)  # type: ignore[operator]
 
 
+# No memory has more bytes than this.
+MOST_BYTES = (1 << 63) - 1
+
+
+def size(a: Int, b: Int) -> Int:
+    """The product of two numbers from 0 on, or MOST_BYTES: the bytes of memory that there cannot be.
+
+    Positions in memory never overflow, as there is memory for them.  This is what makes it so.
+    """
+    if isinstance(a, int) and isinstance(b, int):
+        return min(a * b, MOST_BYTES)
+    if a == 0 or b == 0 or a == 1 or b == 1:
+        return mul(a, b)
+    return expr("size_mul", (as_expr(a), as_expr(b)), "int64", None, 0)
+
+
+def bytes_of(shape: Sequence[Int], itemsize: int) -> Int:
+    """What an array takes."""
+    total: Int = 1
+    for d in reversed(shape):
+        total = size(total, d)
+    return size(total, itemsize)
+
+
 def floordiv(a: Int, b: Int) -> Int:
     """Floor division; the divisor must be positive."""
     if isinstance(a, int) and isinstance(b, int):
@@ -368,7 +392,14 @@ def choose(condition: Expr, yes: Int, no: Int) -> Int:
 
 
 # What makes an integer expression anew from other operands, folding what is known of them.
-INDEX_RULES = {"index_add": add, "index_sub": sub, "index_mul": mul, "udiv": floordiv, "urem": mod}
+INDEX_RULES = {
+    "index_add": add,
+    "index_sub": sub,
+    "index_mul": mul,
+    "size_mul": size,
+    "udiv": floordiv,
+    "urem": mod,
+}
 
 
 class Substitution:

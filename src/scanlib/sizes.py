@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .lower import Lowered
-from .lowered import Expr, Int
+from .lowered import MOST_BYTES, Expr, Int
 from .ops.base import TABLE
 from .plan import KEEP_ALL, Allocate, Branch, Call, Instruction, Loop, Release, Storage
 from .statements import SetDim, Store
@@ -24,6 +24,7 @@ _RULES: dict[str, Callable[[Any, Any], Any]] = {
     "index_add": lambda a, b: a + b,
     "index_sub": lambda a, b: a - b,
     "index_mul": lambda a, b: a * b,
+    "size_mul": lambda a, b: min(a * b, MOST_BYTES),
     "udiv": lambda a, b: a // b if b else None,
     "urem": lambda a, b: a % b if b else None,
     "maximum": max,

@@ -50,9 +50,9 @@ class BlockRegion(Region):
     def temporary(self, name: str, dtype: str, shape: tuple[Int, ...], level: int) -> View:
         if self.data_level(shape) >= 0:
             raise NotBatched(f"the shape of {name} changes from step to step")
-        row = lowered.mul(product(shape) or 0, itemsize(dtype))
+        row = lowered.bytes_of(shape, itemsize(dtype))
         self.row_bytes.append(row)
-        buffer = self.program.buffer(name, dtype, bytes_slot=self.slot(lowered.mul(self.room, row)))
+        buffer = self.program.buffer(name, dtype, bytes_slot=self.slot(lowered.size(self.room, row)))
         self.rows.append(buffer)
         self.allocations.setdefault(-1, []).append(buffer)
         self.temporaries.append(buffer)

@@ -48,7 +48,7 @@ def block_length(body: Body) -> Int:
         return LONGEST_BLOCK if in_registers else MEMORY_BLOCK
     total: Int = 0
     for size in rows:
-        total = lowered.add(total, size)
+        total = lowered.add(total, lowered.minimum(size, CACHE))
     most = lowered.floordiv(lowered.add(CACHE, 0), lowered.maximum(total, 1))
     for region, node in batched_products(body):
         per_step = region.shape(node.inputs[0])[-2 if region is body.prologue else -1]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from .. import lowered
-from ..dims import product
 from ..errors import UserError, UserValueError
 from ..graph import Apply, Variable, toposort
 from ..lowered import Expr, Int
@@ -95,7 +94,7 @@ def lower_branch(region: Region, node: Apply) -> tuple[int, list[Instruction]]:
         last = max([0, *inner.kernels, *inner.barriers, *inner.allocations]) + 1
         for k, (v, buffer) in enumerate(zip(arm, results)):
             shape = inner.shape(v)
-            size: Int = lowered.mul(product(shape) or 0, itemsize(v.dtype))
+            size = lowered.bytes_of(shape, itemsize(v.dtype))
             slots = [program.buffers[buffer].bytes_slot, *sizes[k]]
             inner.kernels.setdefault(last, []).extend(
                 SetDim(s, value) for s, value in zip(slots, (size, *shape))

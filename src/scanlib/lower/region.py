@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from .. import lowered
-from ..dims import product
 from ..errors import InternalError, UserError, step_error
 from ..graph import Apply, Constant, Variable, describe
 from ..lowered import Expr, Int
@@ -320,7 +319,7 @@ class Region:
 
     def temporary(self, name: str, dtype: str, shape: tuple[Int, ...], level: int) -> View:
         """Memory for a variable computed at `level`."""
-        size = lowered.mul(product(shape) or 0, itemsize(dtype))
+        size = lowered.bytes_of(shape, itemsize(dtype))
         buffer = self.program.buffer(name, dtype, bytes_slot=self.slot(size))
         known = self.data_level([size])
         # Sizes known before a body starts are allocated before its first step.

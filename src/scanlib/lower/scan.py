@@ -195,7 +195,7 @@ def _storage(region: Region, body: Region, o: ScanOutput) -> Storage:
             f"output '{o.label}' of a scan: its shape depends on values computed in the step, so its steps cannot be "
             "stacked; give it one shape for all steps (a mask times the value, for instance)"
         )
-    size = region.slot(lowered.mul(o.row, itemsize(o.dtype)))
+    size = region.slot(lowered.bytes_of(o.shape, itemsize(o.dtype)))
     return Storage(o.buffer, size, o.depth, o.depth, -1 if o.keep is None else o.keep, o.in_place)
 
 

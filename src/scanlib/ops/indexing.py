@@ -248,7 +248,12 @@ def _positions(ctx: Lowering, first: int, index: Sequence[Int]) -> list[Int]:
 def _gather_element(ctx: Lowering, index: tuple[Int, ...]) -> Expr:
     count = len(ctx.params["axes"])
     width = len(index) - (len(ctx.shape(0)) - count)
-    return ctx.element(0, (*_positions(ctx, 1, index[:width]), *index[width:]))
+    places = _positions(ctx, 1, index[:width])
+    value = ctx.element(0, (*places, *index[width:]))
+    # An element may not depend on its index; that is checked all the same.
+    for place in places:
+        value = lowered.under(value, place)
+    return value
 
 
 def _gather_reference(params: Params, x: np.ndarray, *indices: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import dims, lowered
 from ..dims import Dim, Shape
+from ..errors import UserTypeError
 from ..graph import Apply, Constant, Variable, describe
 from ..lowered import Expr, Int
 from ..statements import Statement
@@ -209,6 +210,10 @@ def _broadcast_infer(ctx: Inference) -> Sequence[tuple[str, Shape]]:
     target = [ctx.value(i) for i in range(1, len(ctx.inputs))]
     source = ctx.shape(0)
     extra = len(target) - len(source)
+    if extra < 0:
+        raise UserTypeError(
+            f"broadcast of '{ctx.name(0)}': {len(source)} dimension(s), more than the {len(target)} of the result"
+        )
     for d in target:
         ctx.require("ge", d, 0, f"broadcast of '{ctx.name(0)}': a dimension cannot be {{0}}")
     _require_stretch(ctx, source, tuple(target), f"broadcast of '{ctx.name(0)}'")

@@ -50,6 +50,8 @@ def compress(condition: Any, x: Any, axis: int | None = None) -> Variable:
 def diff(x: Any, n: int = 1, axis: int = -1) -> Variable:
     """The n-th differences of neighbours along `axis`."""
     x = as_tensor_variable(x)
+    if isinstance(n, bool) or not isinstance(n, int) or n < 0:
+        raise UserTypeError(f"diff of '{describe(x)}': n must be an int from 0 on, known now, got {n!r}")
     front = (slice(None),) * axis_of(axis, x.ndim, "diff")
     for _ in range(n):
         x = getitem(x, (*front, slice(1, None))) - getitem(x, (*front, slice(None, -1)))

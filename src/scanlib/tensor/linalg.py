@@ -134,6 +134,10 @@ def cho_factor(a: Any, lower: bool = False) -> tuple[Variable, bool]:
 
 def cho_solve(c_and_lower: tuple[Any, bool], b: Any) -> Variable:
     """x with a x = b, given (cholesky(a, lower), lower)."""
+    if not isinstance(c_and_lower, (list, tuple)) or len(c_and_lower) != 2:
+        raise UserTypeError(
+            f"cho_solve: expected (factor, lower) as cho_factor gives it, got {c_and_lower!r:.60}"
+        )
     factor, lower = c_and_lower
     half = solve_triangular(factor, b, trans=0 if lower else 1, lower=lower)
     return solve_triangular(factor, half, trans=1 if lower else 0, lower=lower)

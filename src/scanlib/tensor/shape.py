@@ -58,7 +58,7 @@ def flatten(x: Any, ndim: int = 1, outdim: int | None = None) -> Variable:
     """x with the axes from number ndim - 1 on laid into one."""
     x = as_tensor_variable(x)
     ndim = ndim if outdim is None else outdim
-    if ndim < 1 or ndim > max(x.ndim, 1):
+    if not isinstance(ndim, int) or not 1 <= ndim <= max(x.ndim, 1):
         raise UserTypeError(f"flatten of '{describe(x)}': ndim must be 1 to {max(x.ndim, 1)}, got {ndim}")
     if x.ndim == ndim:
         return tensor_copy(x)
@@ -198,12 +198,16 @@ def broadcast_arrays(*xs: Any) -> list[Variable]:
 # Joining and splitting.
 
 
-def _same_dtype(xs: Sequence[Any], what: str) -> list[Variable]:
+def _listed(xs: Any, what: str) -> Sequence[Any]:
     if isinstance(xs, Variable):
         xs = list(xs)
     if not isinstance(xs, (list, tuple)) or not xs:
         raise UserTypeError(f"{what}: expected a list of at least one variable, got {xs!r:.60}")
-    made = as_operands(*xs)
+    return xs
+
+
+def _same_dtype(xs: Sequence[Any], what: str) -> list[Variable]:
+    made = as_operands(*_listed(xs, what))
     dtype = result_dtype(*(x.dtype for x in made))
     return [as_tensor_variable(x, dtype=dtype) for x in made]
 
@@ -255,19 +259,19 @@ def horizontal_stack(*xs: Any) -> Variable:
 
 def vstack(xs: Sequence[Any]) -> Variable:
     """`xs` one below the other; vectors and scalars are rows (numpy.vstack)."""
-    made = [as_tensor_variable(x) for x in xs]
+    made = [as_tensor_variable(x) for x in _listed(xs, "vstack")]
     return concatenate([x if x.ndim > 1 else shape_padleft(x, 2 - x.ndim) for x in made], axis=0)
 
 
 def hstack(xs: Sequence[Any]) -> Variable:
     """`xs` side by side: along axis 1, vectors and scalars along their only axis (numpy.hstack)."""
-    made = [x if x.ndim else shape_padleft(x) for x in map(as_tensor_variable, xs)]
+    made = [x if x.ndim else shape_padleft(x) for x in map(as_tensor_variable, _listed(xs, "hstack"))]
     return concatenate(made, axis=0 if made and made[0].ndim == 1 else 1)
 
 
 def column_stack(xs: Sequence[Any]) -> Variable:
     """`xs` side by side, vectors as columns (numpy.column_stack)."""
-    made = [as_tensor_variable(x) for x in xs]
+    made = [as_tensor_variable(x) for x in _listed(xs, "column_stack")]
     return concatenate([x if x.ndim > 1 else shape_padright(x, 2 - x.ndim) for x in made], axis=1)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..config import config
 from ..errors import UserTypeError, UserValueError
-from ..graph import DTYPES, Constant, Variable, describe
+from ..graph import DTYPES, Constant, Variable, check_name, describe
 from ..graph import TensorType as GraphType
 from ..values import as_array
 
@@ -38,7 +38,7 @@ def check_dtype(dtype: Any) -> str:
         return str(config.floatX)
     try:
         name = np.dtype(dtype).name
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise UserTypeError(f"{dtype!r} is not a dtype; expected one of {', '.join(DTYPES)}") from error
     if name not in DTYPES:
         raise UserTypeError(f"dtype {name} is not supported; expected one of {', '.join(DTYPES)}")
@@ -52,8 +52,8 @@ def TensorType(dtype: Any, broadcastable: Sequence[Any] | None = None, shape: An
     False or None for one known only when running.
     """
     pattern = broadcastable if shape is None else shape
-    if pattern is None:
-        raise UserTypeError("TensorType: give `broadcastable` or `shape`")
+    if not isinstance(pattern, (list, tuple)):
+        raise UserTypeError(f"TensorType: give `broadcastable` or `shape`, a tuple; got {pattern!r}")
     return GraphType(check_dtype(dtype), tuple(_static(d) for d in pattern))
 
 
@@ -208,6 +208,7 @@ def as_tensor_variable(
     A Python number takes its dtype from `like` when given (NEP 50).  With `ndim`, leading axes of 1 are added
     or dropped to get there.
     """
+    check_name(name)
     if isinstance(x, Variable):
         made = x
     elif like is not None and dtype is None and is_weak(x):
