@@ -15,7 +15,10 @@ import scanlib.tensor as T
 from scanlib import config
 from scanlib.errors import StepError
 from scanlib.explain import explain
-from scanlib.lower import block_length
+from scanlib.lengths import step_axes
+from scanlib.lower import block_length, lower
+from scanlib.passes import optimise
+from scanlib.plan import NO_SLOT, Library, Loop
 from scanlib.scan_module import until
 
 X, W, U, H = T.dtensor3("X"), T.dmatrix("W"), T.dmatrix("U"), T.dmatrix("H")
@@ -107,7 +110,43 @@ def traced_twice() -> Any:
     return loop(step, X, states=[H, None, None], fixed=[W])
 
 
+def fed() -> Any:
+    """A product of the sequence, of which each row is read by its own row."""
+    return loop(lambda x, h, W: T.tanh(T.dot(x, W) + T.dot(h, W)), X, fixed=[W])
+
+
+def fed_twice() -> Any:
+    """Products of several matrices with one left operand, columns of one of them left over."""
+
+    def step(x: Any, h: Any, W: Any, U: Any) -> Any:
+        z = T.dot(x, U)
+        return T.tanh(T.dot(x, W) * z[:, :WIDTH] + z[:, WIDTH : 2 * WIDTH] + T.dot(h, W))
+
+    return loop(step, X, fixed=[W, U])
+
+
+def fed_by_others() -> Any:
+    """Rows read products of other rows of the sequence."""
+    return loop(lambda x, h, W: T.tanh(T.dot(x, W)[::-1] + T.dot(h, W)), X, fixed=[W])
+
+
+def fed_alike() -> Any:
+    """All rows read one product."""
+    return loop(lambda x, h, W: T.tanh(T.dot(x[:1], W) + T.dot(h, W)), X, fixed=[W])
+
+
+def fed_both_ways() -> Any:
+    """One product has rows, one is the same for all rows."""
+    return loop(lambda x, h, W: T.tanh(T.dot(x, W) + T.dot(W, x.T)[0, 0] + T.dot(h, W)), X, fixed=[W])
+
+
+def fed_by_a_chain() -> Any:
+    return loop(lambda x, h, W: T.tanh(T.dot(T.dot(x, W), W) + T.dot(h, W)), X, fixed=[W])
+
+
 INDEPENDENT = [elman, gated, two_taps, normalised, joined, driven, driven_row_by_row, traced_twice]
+# Recurrences with such rows, and a prologue.
+FED = [fed, fed_twice, fed_by_others, fed_alike, fed_both_ways, fed_by_a_chain]
 
 
 def softmax() -> Any:
@@ -196,7 +235,7 @@ def many_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("rows", [16, 17, ROWS])
-@pytest.mark.parametrize("program", INDEPENDENT)
+@pytest.mark.parametrize("program", [*INDEPENDENT, *FED])
 def test_independent_rows(program: Callable[[], Any], rows: int, many_parts: None) -> None:
     check(program, values(rows))
 
@@ -206,7 +245,7 @@ def test_rows_that_are_not_independent(program: Callable[[], Any], many_parts: N
     check(program, values())
 
 
-@pytest.mark.parametrize("program", INDEPENDENT)
+@pytest.mark.parametrize("program", [*INDEPENDENT, *FED])
 def test_short_blocks(program: Callable[[], Any], many_parts: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(block_length, "CACHE", 1)
     monkeypatch.setattr(block_length, "PRODUCT_ROWS", 3 * ROWS)
@@ -226,6 +265,21 @@ def test_explain_tells_rows(program: Callable[[], Any], many_parts: None) -> Non
     few = explain(scanlib.function(given, outputs), *[values(12)[v] for v in given])
     told = {(scan.form, scan.reasons.get("rows")) for scan in few.scans}
     assert told <= {("native", None), ("instructions", "there are fewer than 16 rows")}
+
+
+@pytest.mark.parametrize(
+    ("program", "narrowed"),
+    [(fed, True), (fed_twice, True), (fed_by_others, False), (fed_alike, False), (fed_both_ways, False)],
+)
+def test_threads_prepare_the_rows_that_they_read(program: Callable[[], Any], narrowed: bool) -> None:
+    given, outputs = built(program, False)
+    graph = optimise(scanlib.function(given, outputs).program.graph)
+    plan = lower(graph, [(-1,) * v.ndim for v in graph.inputs], step_axes(graph)).plan
+    (made,) = [i for i in plan.instructions if isinstance(i, Loop)]
+    products = [i for i in made.prologue if isinstance(i, Library)]
+    assert products and made.rows_slot != NO_SLOT
+    for i in products:
+        assert all((o.row_axis == 1) is narrowed for o in (i.operands[0], *i.operands[2::2]))
 
 
 @pytest.mark.parametrize(("program", "reason"), MIXED)

@@ -10,6 +10,15 @@ namespace {
 
 constexpr std::int64_t poll_interval_ns = 20'000'000;
 
+// Whether the instructions can run on a range of rows; Python narrows all of a prologue's products or none.
+bool have_rows(const Instructions& instructions) noexcept {
+  for (const Instruction& instruction : instructions) {
+    const Library* library = std::get_if<Library>(&instruction.operation);
+    if (library != nullptr && library->operands.front().row_axis != no_axis) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 // Puts the loop in front of the path of the failure, so that the path ends up outermost first.
@@ -83,13 +92,15 @@ bool Runner::run_block(const Loop& loop, std::int64_t first, std::int64_t& last)
   dims[report_step_slot] = -1;
   LoopCounters* counted = counters(loop);
   Stopwatch watch(counted != nullptr);
-  if (!run(loop.prologue, first, last)) return locate(loop, dims[report_step_slot]);
+  const Split split = loop.native ? Split{0, 1, 1} : split_rows(loop, last - first);
+  const bool whole = split.parts == 1 || !have_rows(loop.prologue);
+  if (whole && !run(loop.prologue, first, last)) return locate(loop, dims[report_step_slot]);
   if (counted != nullptr) counted->prologue_ns += watch.lap();
   if (loop.native) {
     if (!run(loop.recurrence, first, last)) return locate(loop, dims[report_step_slot]);
   } else {
-    const Split split = split_rows(loop, last - first);
-    if (!(split.parts > 1 ? run_rows(loop, first, last, split) : run_steps(loop, first, last))) return false;
+    if (!(split.parts > 1 ? run_rows(loop, first, last, split, !whole) : run_steps(loop, first, last)))
+      return false;
   }
   if (counted != nullptr) counted->recurrence_ns += watch.lap();
   if (dims[loop.stop_slot] != 0) last = dims[loop.stop_slot];
@@ -110,9 +121,10 @@ Split Runner::split_rows(const Loop& loop, std::int64_t steps) const noexcept {
   return Split{rows, row_grain, lane_parts(rows, row_grain, work, workspace_.part_count())};
 }
 
-// Each range of rows goes through all steps by itself, the first with the dims table of the call.  Of those that
-// fail, the one reports that would have failed first step by step.
-bool Runner::run_rows(const Loop& loop, std::int64_t first, std::int64_t last, const Split& split) noexcept {
+// Each range of rows goes through all steps by itself, the first with the dims table of the call; with `prepare`,
+// through the prologue before.  Of those that fail, the one reports that would have failed first step by step.
+bool Runner::run_rows(const Loop& loop, std::int64_t first, std::int64_t last, const Split& split,
+                      bool prepare) noexcept {
   struct End {
     std::int64_t step = INT64_MAX;
     std::ptrdiff_t instruction = 0;
@@ -125,6 +137,10 @@ bool Runner::run_rows(const Loop& loop, std::int64_t first, std::int64_t last, c
   const auto part_of = [&](int number) -> Part& { return number == 0 ? part_ : workspace_.part(number); };
   run_split(split, [&](int number, std::int64_t first_row, std::int64_t last_row) {
     Runner own(*this, part_of(number), first_row, last_row);
+    if (prepare && !own.run(loop.prologue, first, last)) {
+      ends[number] = End{first, own.failed_};
+      return;
+    }
     for (std::int64_t step = first; step < last; ++step) {
       own.part_.dims[loop.step_slot] = step;
       if (own.run(loop.recurrence, step, step + 1)) continue;

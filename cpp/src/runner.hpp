@@ -48,7 +48,7 @@ class Runner {
   bool run_overlapped(const Loop& loop, std::int64_t first, std::int64_t steps) noexcept;
 
   Split split_rows(const Loop& loop, std::int64_t steps) const noexcept;
-  bool run_rows(const Loop& loop, std::int64_t first, std::int64_t last, const Split& split) noexcept;
+  bool run_rows(const Loop& loop, std::int64_t first, std::int64_t last, const Split& split, bool prepare) noexcept;
   bool run_steps(const Loop& loop, std::int64_t first, std::int64_t last) noexcept;
   bool poll() noexcept;
   bool locate(const Loop& loop, std::int64_t step) noexcept;

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 class ScanProfile:
     """One scan, over all calls.  Times are in seconds; those of a part include the scans inside it.
 
-    What runs beside the recurrence counts for its part as far as the loop waits for it.
+    What runs beside the recurrence counts for its part as far as the loop waits for it; what threads prepare for their
+    own rows counts as recurrence.
 
     depth    0 for a scan of the function itself, 1 for one in the step of such a scan, …
     calls    how often the loop ran: for an inner scan, once per step of the outer one

@@ -2,12 +2,14 @@
 
 A variable has its rows along an axis when its elements at row i of that axis are computed from nothing but row i of
 the states, and from what is given from outside of the recurrence, which any row may read.  When all that a recurrence
-stores has rows, its loops and the operands of its products can be narrowed to a range of them.
+stores has rows, its loops and the operands of its products can be narrowed to a range of them; and so can products
+of the prologue, of which each thread then computes the rows that it is to read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -24,6 +26,7 @@ from .program import FEWEST_ROWS, NotRows, View
 from .pull import pull, reduced_axes
 
 if TYPE_CHECKING:
+    from .block import BlockRegion
     from .region import Region
     from .scan_body import Body
 
@@ -40,13 +43,31 @@ class Rows:
 
 
 def split_rows(body: Body) -> Rows:
-    """Let the recurrence of `body` run on ranges of rows; NotRows if its rows are not independent."""
-    return _Split(body).run()
+    """Let the recurrence of `body`, and its prologue if that has rows, run on ranges of rows.
+
+    NotRows if those of the recurrence are not independent.
+    """
+    if _is_products(body.prologue):
+        with suppress(NotRows):
+            return _Split(body, with_prologue=True).run()
+    return _Split(body, with_prologue=False).run()
+
+
+def _is_products(prologue: BlockRegion) -> bool:
+    """Whether the prologue does nothing but multiply by packed matrices."""
+    calls = [i for level, group in prologue.barriers.items() if level >= 0 for i in group]
+    rest = [s for level, group in prologue.kernels.items() if level >= 0 for s in group]
+    return (
+        bool(calls)
+        and all(isinstance(i, Library) and i.kernel == "matmul_packed" for i in calls)
+        and all(isinstance(s, SetDim) for s in rest)
+    )
 
 
 class _Split:
-    def __init__(self, body: Body) -> None:
+    def __init__(self, body: Body, with_prologue: bool) -> None:
         self.body = body
+        self.with_prologue = with_prologue
         self.region = body.region
         self.count = self._count()
         # The axis of the rows, by id of the variable; what has no entry any row may read.
@@ -62,12 +83,12 @@ class _Split:
             level: self._narrowed_all(body) if level >= 0 else body
             for level, body in self.region.kernels.items()
         }
-        barriers = {
-            level: [self._narrowed_product(i) if level >= 0 else i for i in group]
-            for level, group in self.region.barriers.items()
-        }
+        regions = [self.region, self.body.prologue] if self.with_prologue else [self.region]
+        barriers = [self._narrowed_products(r) for r in regions]
         cost = self._cost(kernels)
-        self.region.kernels, self.region.barriers = kernels, barriers
+        self.region.kernels = kernels
+        for region, narrowed in zip(regions, barriers):
+            region.barriers = narrowed
         return Rows(self.count, cost)
 
     # -- what is there ---------------------------------------------------------------------------------
@@ -115,6 +136,12 @@ class _Split:
         inputs = spec.state_inputs()
         for j in self._states():
             self.axes.update((id(v), 0) for v in inputs[j])
+        for v in self.body.parts.hoisted if self.with_prologue else ():
+            view = self.body.prologue.memory(v)
+            if not view.shape or not self.region.program.same(view.shape[0], self.count):
+                raise NotRows("what the prologue computes has no rows")
+            self.axes[id(v)] = 0
+            self.distances[view.buffer] = view.strides[0]
         for node in self.body.order:
             for v in node.outputs:
                 stored = any(view.buffer in self.written for view in self._views(v))
@@ -224,12 +251,18 @@ class _Split:
         whole = s.start == 0 and self.region.program.same(s.stop, self.count)
         return whole and distance is not None and (found is distance or found == distance)
 
-    def _narrowed_product(self, i: Instruction) -> Instruction:
+    def _narrowed_products(self, region: Region) -> dict[int, list[Instruction]]:
+        return {
+            level: [self._narrowed_product(i, region) if level >= 0 else i for i in group]
+            for level, group in region.barriers.items()
+        }
+
+    def _narrowed_product(self, i: Instruction, region: Region) -> Instruction:
         """The rows of a product are those of its result, and of the operand that has that axis in common with it."""
         if not isinstance(i, Library) or i.kernel not in RESULTS:
             return i
         results = i.operands[RESULTS[i.kernel]]
-        (axis, *others) = {self._row_axis(o) for o in results}
+        (axis, *others) = {self._row_axis(o, region) for o in results}
         back = axis - len(results[0].dims)
         if others or (back == -1 and i.kernel != "matmul"):
             raise NotRows("a product has no rows")
@@ -240,9 +273,9 @@ class _Split:
             operands.append(replace(o, row_axis=axis) if narrowed else o)
         return replace(i, operands=tuple(operands))
 
-    def _row_axis(self, o: Operand) -> int:
-        """The dim along which the rows of an operand lie."""
-        region, distance = self.region, self.distances.get(o.buffer)
+    def _row_axis(self, o: Operand, region: Region) -> int:
+        """The dim along which the rows of an operand of `region` lie."""
+        distance = self.distances.get(o.buffer)
         slot = region.program.constant_slots.get(distance) if isinstance(distance, int) else None
         if isinstance(distance, Expr):
             slot = distance.value if distance.op == "dim" else region.slots.get(distance)

@@ -12,14 +12,26 @@ namespace {
 
 constexpr std::int64_t part_of_packing = 1 << 17;  // bytes from which a part is worth a thread
 
+// Panels [first, last).  Rows that are contiguous are read as far as possible in one go.
+template <class T>
+void pack_panels(const View<T>& b, std::int64_t first, std::int64_t last, T* to) {
+  constexpr int width = panel_width<T>;
+  const std::int64_t at_once = b.col_stride == 1 ? pack_rows : std::max<std::int64_t>(b.rows, 1);
+  for (std::int64_t row = 0; row < b.rows; row += at_once) {
+    View<T> part = b;
+    part.data += row * b.row_stride;
+    part.rows = std::min(at_once, b.rows - row);
+    for (std::int64_t i = first; i < last; ++i) pack_panel(part, i * width, to + (i * b.rows + row) * width);
+  }
+}
+
 template <class T>
 void pack_all(const View<T>& b, T* to) {
   constexpr int width = panel_width<T>;
   const std::int64_t panels = (b.cols + width - 1) / width;
   const int threads = threads_for(panels * b.rows * packed_panel_bytes, part_of_packing);
-  run_split(split_items(panels, 1, threads), [&](int, std::int64_t first, std::int64_t last) {
-    for (std::int64_t i = first; i < last; ++i) pack_panel(b, i * width, to + i * b.rows * width);
-  });
+  run_split(split_items(panels, 1, threads),
+            [&](int, std::int64_t first, std::int64_t last) { pack_panels(b, first, last, to); });
 }
 
 // --- products ---------------------------------------------------------------------------------------------------
@@ -117,18 +129,31 @@ TiledProduct<T> tiled(const View<T>& a, const Tensor& packed, const View<T>& out
           a.cols,         out.cols,     accumulate};
 }
 
-// Products whose batch dims cannot be merged: one by one.
+// Products whose batch dims cannot be merged, as those of a range of rows at several steps: panels of as many items
+// as have the rows of a share, one item after the other.
 template <class T>
 void run_items(const Operands& given) {
+  const int core[] = {2, 2};
+  const std::int64_t rows = std::max<std::int64_t>(dim_back(given.left(), 1), 1);
+  const std::int64_t at_once = (rows_of_share + rows - 1) / rows;
+  const std::int64_t width =
+      std::max<std::int64_t>(panel_width<T>, vectors_of(std::min<std::int64_t>(rows, tallest_tile)) * lanes_of<T>);
+  std::int64_t items = 1;
+  for (int axis = 0; axis < given.left().ndim - 2; ++axis) items *= given.left().dims[axis];
   for (std::size_t i = 0; i < given.pairs; ++i) {
     const Tensor operands[] = {given.left(), given.out(i)};
-    const int core[] = {2, 2};
-    for_each_item(operands, 2, core, [&](const std::int64_t* offsets) {
-      const View<T> out = matrix_of<T>(operands[1], offsets[1]);
-      const View<T> a = matrix_of<T>(operands[0], offsets[0]);
-      run_tiles(tiled(a, given.packed(i), out, given.accumulate), 0, out.cols);
-      return true;
-    });
+    const std::int64_t cols = dim_back(given.out(i), 0);
+    for (std::int64_t first = 0; first < items; first += at_once) {
+      for (std::int64_t col = 0; col < cols; col += width) {
+        const std::int64_t last = std::min(first + at_once, items);
+        for_items(operands, 2, core, first, last, [&](const std::int64_t* offsets) {
+          const View<T> a = matrix_of<T>(operands[0], offsets[0]);
+          const View<T> out = matrix_of<T>(operands[1], offsets[1]);
+          run_tiles(tiled(a, given.packed(i), out, given.accumulate), col, std::min(col + width, cols));
+          return true;
+        });
+      }
+    }
   }
 }
 
