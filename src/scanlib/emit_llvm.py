@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import reduce
 
 from . import lowered
-from .emit_values import MATH, Lines, ValueEmitter, flat
+from .emit_values import MATH, UNROLLED, Lines, ValueEmitter, flat
 from .errors import InternalError
 from .llvm_metadata import COMMON, ONE, THOROUGH, VECTORISE
 from .llvm_types import literal, llvm_type, memory_type, placeholders, short, template
@@ -235,6 +235,10 @@ class KernelEmitter(ValueEmitter):
         self.start_block(f"{label}.body")
         self.changing.append({variable.value, variable.value.removeprefix("i."), *writes(body)})
         is_step = variable.value[0] == "t"
+        unrolled = start.isdigit() and stop.isdigit() and int(stop) - int(start) <= UNROLLED * step
+        long = self.long
+        if not is_step and not unrolled:
+            self.long = [*long, self.changing[-1]]
         if is_step:
             self.steps.append(i)
             self.step_exits.append(f"{label}.end")
@@ -244,6 +248,7 @@ class KernelEmitter(ValueEmitter):
         with self.scope(head, {variable: f"%{i}"}):
             self.statements(body)
         self.changing.pop()
+        self.long = long
         if is_step:
             self.steps.pop()
             self.step_exits.pop()

@@ -22,6 +22,11 @@ MATH = re.compile(r"@scanlib\.(\w+)\.(\w+)\(")
 _EARLY = frozenset({"index_add", "index_sub", "index_mul", "minimum", "maximum", "row"})
 # What must not be computed again and again in a loop (a division of floats hardly matters).
 _DEAR = re.compile("call |[us]div |[us]rem ")
+# More values than this that stay the same are left in their loop: of the 32 registers none would be free, and what does
+# not fit in them would be loaded again at each step, as it is where it is left.
+MOST_STAYING = 48
+# Loops of known length up to this are expected to be unrolled, so that what is read in them can stay in registers.
+UNROLLED = 16
 # Lines of text, and places where lines come in later.
 Lines: TypeAlias = list["str | Lines"]
 
@@ -93,7 +98,9 @@ class ValueEmitter:
         # Of each loop over steps: what states are kept in, and `delay` of what depends on them.
         self.step_states: list[set[str]] = []
         self.delays: list[dict[Expr, int]] = []
-        self.thorough = False
+        self.staying, self.dear = 0, False
+        # Loops over elements around the current position that are not unrolled, by what they change.
+        self.long: list[set[str]] = []
 
     # -- text ------------------------------------------------------------------------------------------
 
@@ -223,7 +230,7 @@ class ValueEmitter:
         elif self.is_early(e):
             level = max(self.level(a) for a in e.args)
         if level == here:
-            self.thorough |= not self.rare and self.stays(e)
+            self.staying += not self.rare and self.stays(e)
             self.scopes[level][e] = self.compute(e)
             if self.delays and not self.step_states[-1].isdisjoint(e.reads):
                 self.delays[-1][e] = 1 + max((self.delay(a) for a in e.args), default=0)
@@ -236,13 +243,20 @@ class ValueEmitter:
         """Whether `e` may be the same in each round of the innermost loop, or at every step, in a loop over steps.
 
         What reads nothing is made of constants, which LLVM folds where they are, or of positions in inner loops.
+        Positions cost nothing worth moving: most are parts of addresses. Registers are no memory that is read.
         """
-        if not self.step_changes or not e.reads:
+        if not self.step_changes or not e.reads or e.op == "reg" or e.dtype in ("int64", "bool"):
             return False
-        # A loop inside of a step reads the same at each of its positions, or lanes.
+        # A loop inside of a step reads the same at each of its positions, or lanes: others than in the round before.
         names = [name for name in e.reads if name[0] != "l"]
-        at_each_step = bool(names) and self.step_changes[-1].isdisjoint(names)
+        unrolled = all(map(e.reads.isdisjoint, self.long))
+        at_each_step = unrolled and bool(names) and self.step_changes[-1].isdisjoint(names)
         return at_each_step or self.changing[-1].isdisjoint(e.reads)
+
+    @property
+    def thorough(self) -> bool:
+        """Whether LLVM has to move work out of loops: something dear, or as much as registers can hold meanwhile."""
+        return self.dear or 0 < self.staying <= MOST_STAYING
 
     def is_given(self, e: Expr) -> bool:
         """Whether the value of `e` is there when the kernel begins, and does not change."""
@@ -318,7 +332,7 @@ class ValueEmitter:
             )
         text = template(e).format(*values, **placeholders(e.args[-1].dtype, lanes))
         if _DEAR.match(text) and not self.rare and not self.is_early(e):
-            self.thorough |= bool(self.changing) and self.changing[-1].isdisjoint(e.reads)
+            self.dear |= bool(self.changing) and self.changing[-1].isdisjoint(e.reads)
         return self.value(MATH.sub(_outside, text) if self.rare else text)
 
     def adds_late_product(self, e: Expr) -> bool:
