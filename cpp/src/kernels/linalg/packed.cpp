@@ -12,26 +12,14 @@ namespace {
 
 constexpr std::int64_t part_of_packing = 1 << 17;  // bytes from which a part is worth a thread
 
-// Panels [first, last).  Rows that are contiguous are read as far as possible in one go.
-template <class T>
-void pack_panels(const View<T>& b, std::int64_t first, std::int64_t last, T* to) {
-  constexpr int width = panel_width<T>;
-  const std::int64_t at_once = b.col_stride == 1 ? pack_rows : std::max<std::int64_t>(b.rows, 1);
-  for (std::int64_t row = 0; row < b.rows; row += at_once) {
-    View<T> part = b;
-    part.data += row * b.row_stride;
-    part.rows = std::min(at_once, b.rows - row);
-    for (std::int64_t i = first; i < last; ++i) pack_panel(part, i * width, to + (i * b.rows + row) * width);
-  }
-}
-
 template <class T>
 void pack_all(const View<T>& b, T* to) {
   constexpr int width = panel_width<T>;
   const std::int64_t panels = (b.cols + width - 1) / width;
   const int threads = threads_for(panels * b.rows * packed_panel_bytes, part_of_packing);
-  run_split(split_items(panels, 1, threads),
-            [&](int, std::int64_t first, std::int64_t last) { pack_panels(b, first, last, to); });
+  run_split(split_items(panels, 1, threads), [&](int, std::int64_t first, std::int64_t last) {
+    for (std::int64_t i = first; i < last; ++i) pack_panel(b, i * width, to + i * b.rows * width);
+  });
 }
 
 // --- products ---------------------------------------------------------------------------------------------------
