@@ -52,6 +52,7 @@ def test_elements_that_are_all_the_same_have_positions(table: Any, mode: str) ->
         lambda: T.zeros((3,), dtype=n),
         lambda: T.dmatrix([]),
         lambda: T.as_tensor_variable(2.5, name=3),
+        lambda: T.constant(2.5, -1),
         lambda: T.TensorType("float64", 3),
         lambda: T.hstack(2.5),
         lambda: T.column_stack(1),

@@ -163,6 +163,7 @@ globals().update(CONSTRUCTORS)
 
 def constant(x: Any, name: str | None = None, ndim: int | None = None, dtype: Any = None) -> Variable:
     """A constant; Python floats take config.floatX, Python ints int64, unless `dtype` says otherwise."""
+    check_name(name)
     array = as_array(x, "constant" if name is None else f"constant '{name}'")
     if dtype is not None:
         array = array.astype(check_dtype(dtype))
