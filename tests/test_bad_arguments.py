@@ -37,7 +37,9 @@ def test_more_bytes_than_there_can_be(name: str, length: int) -> None:
         f(np.ones(3), 1.0, length)
 
 
-@pytest.mark.parametrize("table", [T.constant([2.5]), T.zeros((3,)), T.alloc(s, n)])
+@pytest.mark.parametrize(
+    "table", [T.constant([2.5]), T.zeros((3,)), T.alloc(s, n), T.switch(s > 9, T.zeros((n,)), s)]
+)
 def test_elements_that_are_all_the_same_have_positions(table: Any, mode: str) -> None:
     f = scanlib.function([at, s, n], table[at], mode=mode, on_unused_input="ignore")
     assert f([0, -1], 2.0, 3).shape == (2,)

@@ -127,10 +127,23 @@ def guard(value: Expr, condition: Expr, check: int, values: Sequence[Int] = ()) 
 
 
 def under(value: Expr, index: Int) -> Expr:
-    """`value`, after the check that `index` stands for, if it does."""
-    if isinstance(index, int) or index.op != "guard":
+    """`value`, after the check that `index` stands for, if it does and `value` does not check it by itself."""
+    if isinstance(index, int) or index.op != "guard" or _always_needs(value, index):
         return value
     return expr("guard", (value, *index.args[1:]), value.dtype, index.value, value.minimum)
+
+
+def _always_needs(value: Expr, part: Expr) -> bool:
+    """Whether `part` is computed wherever `value` is: not if it stands in what a choice may leave out."""
+    stack, seen = [value], set[Expr]()
+    while stack:
+        e = stack.pop()
+        if e is part:
+            return True
+        if e not in seen and part.reads <= e.reads:
+            seen.add(e)
+            stack += e.args[:1] if e.op == "select" else e.args
+    return False
 
 
 def cast(value: Expr, dtype: str) -> Expr:
