@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "meeting.hpp"
 #include "scanlib/lanes.hpp"
 #include "scanlib/threads.hpp"
 
@@ -44,7 +45,8 @@ bool Runner::run(const Instructions& instructions, std::int64_t start, std::int6
 
 bool Runner::run_call(const Call& call, std::int64_t start, std::int64_t stop) noexcept {
   const KernelFunction kernel = kernels_[static_cast<std::size_t>(call.kernel)];
-  const std::int64_t code = call.lanes_slot != no_slot
+  const std::int64_t code = call.together ? run_columns(call, start, stop)
+                            : call.lanes_slot != no_slot
                                 ? run_lanes(call, start, stop)
                                 : kernel(part_.pointers, part_.dims, start, stop, first_row_, last_row_);
   return code == 0 || part_.fail(FailureKind::check, code, call.name.c_str());
@@ -74,6 +76,28 @@ std::int64_t Runner::run_lanes(const Call& call, std::int64_t start, std::int64_
     return codes[number];
   }
   return 0;
+}
+
+// Threads go through the steps together, each with columns of its own; or the caller alone, with all of them.
+std::int64_t Runner::run_columns(const Call& call, std::int64_t start, std::int64_t stop) noexcept {
+  const KernelFunction kernel = kernels_[static_cast<std::size_t>(call.kernel)];
+  const std::int64_t columns = part_.dim(call.lanes_slot);
+  const int threads = std::min({workspace_.part_count(), get_threads(), Meeting::most});
+  const Split split{columns, lane_grain,
+                    lane_parts(columns, lane_grain, columns * part_.dim(call.cost_slot), threads)};
+  bool met = false;
+  if (split.parts > 1) {
+    Meeting meeting(columns, lane_grain, split.parts);
+    run_split(split, [&](int number, std::int64_t first, std::int64_t last) {
+      if (!meeting.gather(number)) return;
+      Seat seat{meeting, number};
+      Part& own = workspace_.fresh_part(number, part_);
+      own.dims[seat_slot] = static_cast<std::int64_t>(reinterpret_cast<std::intptr_t>(&seat));
+      kernel(own.pointers, own.dims, start, stop, first, last);
+      if (number == 0) met = true;
+    });
+  }
+  return met ? 0 : kernel(part_.pointers, part_.dims, start, stop, 0, all_lanes);
 }
 
 // The dims and strides of an operand, and where it starts: its rows are those at hand.

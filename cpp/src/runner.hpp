@@ -33,6 +33,7 @@ class Runner {
 
   bool run_call(const Call& call, std::int64_t start, std::int64_t stop) noexcept;
   std::int64_t run_lanes(const Call& call, std::int64_t start, std::int64_t stop) noexcept;
+  std::int64_t run_columns(const Call& call, std::int64_t start, std::int64_t stop) noexcept;
   bool run_library(const Library& library, std::int64_t start, std::int64_t stop) noexcept;
   void* view(const Operand& operand, std::int64_t* dims, std::int64_t* strides) const noexcept;
   std::int64_t failing_row(const Library& library, std::int64_t rows) noexcept;

@@ -27,6 +27,8 @@
 #include <utility>
 #include <vector>
 
+#include "pause.hpp"
+
 #if defined(__linux__)
 #include <sched.h>
 #endif
@@ -43,14 +45,6 @@ constexpr auto spin_time = std::chrono::microseconds(200);   // then it goes to 
 constexpr int pauses_per_look = 32;                          // between two looks at the clock
 constexpr int part_bits = 10;  // of the word of a task, for its parts, and as many for its threads
 static_assert(max_threads < 1 << part_bits);
-
-void pause() noexcept {
-#if defined(__x86_64__) || defined(__i386__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__)
-  asm volatile("yield");
-#endif
-}
 
 // The cores this process may run on.
 int count_cores() noexcept {

@@ -89,6 +89,7 @@ cdef extern from "scanlib/plan.hpp" namespace "scanlib" nogil:
         string name
         int lanes_slot
         int cost_slot
+        bint together
 
     cdef cppclass CLibrary "scanlib::Library":
         string kernel

@@ -93,6 +93,7 @@ cdef int read_instructions(object records, Instructions& instructions) except -1
             call.name = text(record.name)
             call.lanes_slot = record.lanes_slot
             call.cost_slot = record.cost_slot
+            call.together = record.together
             append(instructions, call)
         elif isinstance(record, Library):
             library = read_library(record)

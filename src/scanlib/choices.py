@@ -7,6 +7,7 @@ lanes     elementwise loops run lanes outside, time inside
 batching  what can be done before or after the recurrence of a block is done there, for all its steps
 rows      threads share the rows of a batch, each takes its own through all steps of a block
 linear    linear recurrences of scalars run in groups of steps
+columns   threads take columns of cells of one row through all steps of a block
 overlap   while a block recurs, another thread ends the block before it and prepares the block after it
 """
 
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 from .config import config
 
-LOWERING = ("lanes", "batching", "rows", "linear", "overlap")
+LOWERING = ("lanes", "batching", "rows", "linear", "columns", "overlap")
 
 
 def lowering_choices() -> frozenset[str]:

@@ -14,6 +14,7 @@ from .errors import InternalError
 from .llvm_metadata import COMMON, ONE, THOROUGH, VECTORISE
 from .llvm_types import literal, llvm_type, memory_type, placeholders, short, template
 from .lowered import CACHE_LINE, Expr, as_expr
+from .plan import SEAT_SLOT
 from .statements import (
     Assign,
     Check,
@@ -271,6 +272,8 @@ class KernelEmitter(ValueEmitter):
             [f"i64 {self.emit(as_expr(n))}" for n in m] for m in (s.left.strides, s.result.strides, s.sizes)
         ]
         arguments = [f"ptr {left}", *numbers[0], f"ptr {right}", f"ptr {result}", *numbers[1], *numbers[2]]
+        seat = 0 if s.period is None else lowered.dim(SEAT_SLOT)
+        arguments += [f"i64 {self.emit(as_expr(n))}" for n in (seat, s.period or 0)]
         self.line(f"call void @scanlib_product_{short(dtype)}({', '.join(arguments)})")
         self.forget({f"b{s.result.buffer}"})
 
@@ -331,7 +334,7 @@ class KernelEmitter(ValueEmitter):
 
 
 PRODUCT = """
-declare void @scanlib_product_{}(ptr, i64, i64, ptr, ptr, i64, i64, i64, i64, i64) nounwind memory(argmem: readwrite)
+declare void @scanlib_product_{}(ptr, i64, i64, ptr, ptr, i64, i64, i64, i64, i64, i64, i64) nounwind
 """
 _SHARED = re.compile(r"@scanlib\.(\w+)\.(\w+)\.shared\(")
 

@@ -63,9 +63,10 @@ class ScanExplanation:
     block_length     steps of a block
     order            "lanes": lanes outside, time inside; "rows": each thread takes rows of its own through all steps of
                      a block; "time": step by step
-    threads          the most that share the lanes, rows or, before and after the recurrence, the steps of a block;
-                     products of large matrices are shared besides
+    threads          the most that share the lanes, rows, columns or, before and after the recurrence, the steps of a
+                     block; products of large matrices are shared besides
     group            the steps of a linear recurrence that are composed before they are run; 1 for step by step
+    columns          whether threads may take columns of their own through the steps, meeting in products
     overlap          whether another thread may end and prepare blocks while one recurs, where that takes less time
     form             "native": one kernel runs a block's recurrence; "instructions": a list of them runs each step
     reasons          why not "lanes", not "native", not "rows", not "batched" (no prologue and epilogue), as far as so
@@ -87,6 +88,7 @@ class ScanExplanation:
     order: str
     group: int
     threads: int
+    columns: bool
     overlap: bool
     form: str
     reasons: Mapping[str, str]
@@ -274,6 +276,7 @@ class _Scans:
             order="lanes" if report.lanes else "time" if loop.rows_slot == NO_SLOT else "rows",
             group=report.group,
             threads=self._threads(loop, sizes),
+            columns=any(isinstance(i, Call) and i.together for i in loop.recurrence),
             overlap=bool(loop.shared_buffers),
             form="native" if loop.native else "instructions",
             reasons=dict(report.reasons),
@@ -301,9 +304,10 @@ class _Scans:
         from ._core import get_threads, lane_parts
 
         calls = [i for i in (*loop.prologue, *loop.recurrence, *loop.epilogue) if isinstance(i, Call)]
-        slots = {(i.lanes_slot, i.cost_slot) for i in calls} | {(loop.rows_slot, loop.row_cost_slot)}
+        slots = {(i.lanes_slot, i.cost_slot, i.together) for i in calls}
+        slots.add((loop.rows_slot, loop.row_cost_slot, False))
         most = 1
-        for lanes_slot, cost_slot in slots - {(NO_SLOT, NO_SLOT)}:
+        for lanes_slot, cost_slot, together in slots - {(NO_SLOT, NO_SLOT, False)}:
             steps = None if sizes.block is None or sizes.steps is None else min(sizes.block, sizes.steps)
             by_steps = lanes_slot == STEPS_SLOT
             lanes, cost = 1 if by_steps else self.run.dims[lanes_slot], self.run.dims[cost_slot]
@@ -311,7 +315,8 @@ class _Scans:
                 return get_threads()
             grain: Literal["steps", "rows", "lanes"]
             grain = "steps" if by_steps else "rows" if lanes_slot == loop.rows_slot else "lanes"
-            most = max(most, lane_parts(steps if by_steps else lanes, steps * lanes * cost, grain))
+            work = lanes * cost if together else steps * lanes * cost
+            most = max(most, lane_parts(steps if by_steps else lanes, work, grain))
         return most
 
 

@@ -17,6 +17,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 RESERVED_SLOTS = 8
+SEAT_SLOT = 4  # where products find the thread's place among those that share columns; 0 for none
 """Number of slots at the front of the dims table that are kept for failure reports."""
 
 KEEP_ALL = -1
@@ -78,12 +79,16 @@ class Call:
 
     With the lanes_slot `STEPS_SLOT` the lanes are the steps at hand themselves: they may run in any order, and a range
     of any length of them is given as lanes, beside start and stop of all of them.
+
+    `together` says that the lanes are columns which threads take through all steps side by side, waiting for each other
+    in products; dims[cost_slot] is then half of the bytes of matrices that a step reads for one column.
     """
 
     kernel: int
     name: str = ""
     lanes_slot: int = NO_SLOT
     cost_slot: int = NO_SLOT
+    together: bool = False
 
 
 @dataclass(frozen=True)

@@ -77,13 +77,15 @@ class Matrix:
 class Product:
     """result = left @ packed, run by the core; `packed` is a buffer laid out in panels.
 
-    `sizes` are (rows, inner, columns).
+    `sizes` are (rows, inner, columns).  With a `period`, threads may share the columns: each computes those whose place
+    modulo `period` is in its lanes, and waits for the others before it reads their part of the left operand.
     """
 
     left: Matrix
     packed: int
     result: Matrix
     sizes: tuple[Int, Int, Int]
+    period: Int | None = None
 
 
 @dataclass(frozen=True)

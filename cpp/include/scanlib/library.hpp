@@ -119,9 +119,10 @@ const LibraryKernel* find_library_kernel(const std::string& name);
 // Functions which compiled kernels may call: scalar ones, as double f(double) or float f(float) (some take two),
 // and products with a packed right operand, out = a b for matrices of f32 or f64, as
 //   void scanlib_product_f32(const float* a, int64_t a_row, int64_t a_col, const float* packed,
-//                            float* out, int64_t out_row, int64_t out_col, int64_t rows, int64_t inner, int64_t
-//                            cols)
-// where strides count elements.
+//                            float* out, int64_t out_row, int64_t out_col, int64_t rows, int64_t inner,
+//                            int64_t cols, Seat* seat, int64_t period)
+// where strides count elements.  With a seat, other threads compute other columns of the same product: a and out
+// are one row, made of parts of `period` elements, and of each part the threads have the same columns.
 struct LibrarySymbol {
   const char* name;
   void* address;

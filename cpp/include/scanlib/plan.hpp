@@ -38,6 +38,7 @@ struct Call {
   std::string name;
   int lanes_slot = no_slot;
   int cost_slot = no_slot;
+  bool together = false;
 };
 
 struct Library {

@@ -19,5 +19,7 @@ constexpr int reserved_slots = 8;
 constexpr int report_step_slot = 0;   // the failing step of a native loop; -1 when it is not known
 constexpr int report_value_slot = 1;  // first of three offending values
 constexpr int report_values = 3;
+constexpr int seat_slot =
+    4;  // the address of a thread's Seat (meeting.hpp) while it runs columns of a kernel, else 0
 
 }  // namespace scanlib

@@ -58,9 +58,10 @@ def shared_buffers(body: Body, *parts: Sequence[Instruction]) -> tuple[tuple[int
 
 
 def _alone(body: Body) -> bool:
-    """Whether the recurrence is one native call per block, of one thread, that goes through all of its steps."""
+    """Whether the recurrence is one native call per block that one thread may take through all of its steps."""
     region = body.region
-    return region.native and region.lanes == (NO_SLOT, NO_SLOT) and body.spec.condition() is None
+    alone = region.together or region.lanes == (NO_SLOT, NO_SLOT)
+    return region.native and alone and body.spec.condition() is None
 
 
 def _access(program: Program, instructions: Iterable[Instruction]) -> Access | None:

@@ -69,6 +69,7 @@ class Region:
         self.nesting = 0
         # The slots with the number of independent lanes of its kernel, and with what a lane costs in a step.
         self.lanes: tuple[int, int] = (NO_SLOT, NO_SLOT)
+        self.together = False  # whether lanes are columns, which threads take through the steps side by side
         # Of a part of the body of a loop: its name, and its number of steps as the region around knows it.
         self.scan: tuple[str, Int] | None = None
         self.temporaries: list[int] = []
@@ -462,7 +463,7 @@ class Region:
     def calls(self, level: int) -> list[Call]:
         """The calls that run the statements of a level."""
         body = self.kernels.get(level)
-        return [Call(self.program.kernel(body), f"level {level}", *self.lanes)] if body else []
+        return [Call(self.program.kernel(body), f"level {level}", *self.lanes, self.together)] if body else []
 
 
 def _copy(table: Any) -> Any:

@@ -19,6 +19,7 @@ from ..statements import Assign, For, If, Leave, SetDim, Statement, Store
 from .block import BlockRegion, NotBatched, rows_view
 from .block_length import block_length, product_of
 from .branch import agreed, eager_nodes, settled
+from .columns import share_columns
 from .in_place import append_last, lower_updates, operands
 from .linear import GROUP, Step, in_groups
 from .partition import partition, whole
@@ -405,7 +406,7 @@ class Body:
             self.group = GROUP
         else:
             loop = [For(self.name, lowered.bound("start"), lowered.bound("stop"), body)]
-        self.region.kernels[0] = [*before, *loop, *self._flush(end)]
+        self.region.kernels[0] = share_columns(self, [*before, *loop, *self._flush(end)])
 
     def _elements(self, j: int) -> list[Expr]:
         """The new value of state j, whose shape is that of the state, though maybe known only when it runs."""

@@ -10,6 +10,8 @@
 
 namespace scanlib {
 
+struct Seat;
+
 struct LinalgRows {
   const LibraryKernel* first;
   std::size_t count;
@@ -27,7 +29,8 @@ Status pack(const Tensor* operands, std::size_t count, const std::int64_t* param
 Status matmul_packed(const Tensor* operands, std::size_t count, const std::int64_t* parameters);
 template <class T>
 void product(const T* a, std::int64_t a_row, std::int64_t a_col, const T* packed, T* out, std::int64_t out_row,
-             std::int64_t out_col, std::int64_t rows, std::int64_t inner, std::int64_t cols);
+             std::int64_t out_col, std::int64_t rows, std::int64_t inner, std::int64_t cols, Seat* seat,
+             std::int64_t period);
 
 Status solve(const Tensor* operands, std::size_t count, const std::int64_t* parameters);
 Status solve_triangular(const Tensor* operands, std::size_t count, const std::int64_t* parameters);

@@ -3,6 +3,7 @@
 
 #include "kernels/linalg/batch.hpp"
 #include "kernels/linalg/panels.hpp"
+#include "meeting.hpp"
 
 namespace scanlib {
 namespace SCANLIB_ISA {
@@ -214,20 +215,45 @@ Status matmul_packed(const Tensor* operands, std::size_t count, const std::int64
   });
 }
 
+// The columns of one thread at a meeting.  It reads the row of `a` as far as it is its own, or its owners have
+// arrived; from the second period on they have.
+template <class T>
+void run_columns(TiledProduct<T> p, Seat& seat, std::int64_t period) {
+  Meeting& meeting = seat.meeting;
+  meeting.arrive(seat.part, ++seat.phase);
+  const TiledProduct<T> whole = p;
+  for (int part = 0; part < meeting.parts(); ++part) {
+    if (part != seat.part) meeting.wait_for(part, seat.phase);
+    const std::int64_t first = meeting.first(part);
+    const bool last = part + 1 == meeting.parts();
+    p.a = whole.a + first * p.a_col;
+    p.b = whole.b + first * p.b_row;
+    p.inner = (last ? whole.inner : meeting.first(part + 1)) - first;
+    p.resume = part > 0;
+    for (std::int64_t col = 0; col < p.cols; col += period)
+      run_tiles(p, col + meeting.first(seat.part), col + meeting.first(seat.part + 1));
+  }
+}
+
 // What compiled kernels call; see library.hpp.
 template <class T>
 void product(const T* a, std::int64_t a_row, std::int64_t a_col, const T* packed, T* out, std::int64_t out_row,
-             std::int64_t out_col, std::int64_t rows, std::int64_t inner, std::int64_t cols) {
+             std::int64_t out_col, std::int64_t rows, std::int64_t inner, std::int64_t cols, Seat* seat,
+             std::int64_t period) {
   const std::int64_t width = panel_width<T>;
   const TiledProduct<T> p{a,       a_row,   a_col, packed, width, width * inner, out,
                           out_row, out_col, rows,  inner,  cols,  false};
-  run_group(Group<T>{&p, 1});
+  if (seat == nullptr) {
+    run_group(Group<T>{&p, 1});
+  } else {
+    run_columns(p, *seat, period);
+  }
 }
 
 template void product(const float*, std::int64_t, std::int64_t, const float*, float*, std::int64_t, std::int64_t,
-                      std::int64_t, std::int64_t, std::int64_t);
+                      std::int64_t, std::int64_t, std::int64_t, Seat*, std::int64_t);
 template void product(const double*, std::int64_t, std::int64_t, const double*, double*, std::int64_t, std::int64_t,
-                      std::int64_t, std::int64_t, std::int64_t);
+                      std::int64_t, std::int64_t, std::int64_t, Seat*, std::int64_t);
 
 }  // namespace SCANLIB_ISA
 }  // namespace scanlib

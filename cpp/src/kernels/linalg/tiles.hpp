@@ -76,6 +76,8 @@ struct TiledProduct {
   std::int64_t inner;
   std::int64_t cols;
   bool accumulate;
+  // The chain goes on from what lies in the result, which is made of whole tiles.
+  bool resume = false;
 };
 
 template <class T>
@@ -113,6 +115,13 @@ void run_tile(const TiledProduct<T>& p, std::int64_t row, std::int64_t col) {
   for (int r = 0; r < Rows; ++r) {
     SCANLIB_UNROLL(8)
     for (int v = 0; v < Vectors; ++v) sums[r][v] = Vector<T>{};
+  }
+  if (p.resume) {
+    SCANLIB_UNROLL(16)
+    for (int r = 0; r < Rows; ++r) {
+      SCANLIB_UNROLL(8)
+      for (int v = 0; v < Vectors; ++v) sums[r][v] = load_vector(out + r * p.out_row + v * lanes);
+    }
   }
   if (p.accumulate && whole) {
     // What is added to comes meanwhile; read before the sum, rows a page apart would wait for those just written.
