@@ -24,7 +24,7 @@ CACHES = {
     "TORCHINDUCTOR_CACHE_DIR": "{}",
 }
 # First calls that are compared are repeated in turns: for so many seconds a workload, and so many times.
-COMPARED_SECONDS, FEWEST, MOST = 2.5, 4, 9
+COMPARED_SECONDS, FEWEST, MOST = 1.5, 4, 6
 # What the disk cache gives is not compared: it is measured in some of the rounds.
 WARM_EVERY = 3
 
