@@ -147,7 +147,9 @@ def test_which_bodies_share_columns() -> None:
     scanlib.config.threads = 2
     f = program("lstm", "float32", "gradient")
     assert shared(f, *given_values) == [True, True]
-    assert scanlib.explain(f, *given_values).scans[0].threads == 2
+    explained = scanlib.explain(f, *given_values)
+    assert explained.scans[0].threads == 2
+    assert "2 threads, each with columns of its own" in str(explained)
 
 
 def readout(x: Any, h: Any, U: Any) -> list[Any]:

@@ -6,16 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from html import escape
 
-from .explain import (
-    COLUMNS,
-    Explanation,
-    GraphNode,
-    ScanExplanation,
-    output_rows,
-    readable,
-    scan_rows,
-    shape_text,
-)
+from .explain import Explanation, GraphNode, ScanExplanation
+from .explain_text import COLUMNS, output_rows, readable, scan_rows, shape_text
 
 # Pixels: of a letter, of a line of text, around it, between neighbours, between layers.
 LETTER, LINE, PADDING, GAP, LAYER = 7, 16, 4, 14, 30

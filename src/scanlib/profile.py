@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .explain import readable, table
+from .explain_text import readable, table
 from .plan import Branch, Instruction, Loop
 
 if TYPE_CHECKING:
